@@ -1,0 +1,69 @@
+"""From an exception to one clear sentence and the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import click
+
+from microgen.core import MicrogenError
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; files in progress are cleaned up on the way out."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Exit code for an exception that reached the top."""
+    if isinstance(error, SystemExit):
+        return int(error.code) if isinstance(error.code, int) else 1
+    if isinstance(error, (click.exceptions.Exit, click.ClickException)):
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return 130
+    if isinstance(error, Terminated):
+        return 143
+    if isinstance(error, MicrogenError):
+        return error.exit_code
+    if isinstance(error, MemoryError) or _is_torch_memory(error):
+        return 7
+    if isinstance(error, OSError):
+        return 5 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM) else 3
+    return 1
+
+
+def report(error: BaseException) -> None:
+    """Say on standard error what went wrong, in one sentence."""
+    if isinstance(error, (SystemExit, click.exceptions.Exit)):
+        return
+    if isinstance(error, click.ClickException):
+        error.show()
+        return
+    click.echo(f"microgen: {_sentence(error)}", err=True)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "interrupted; run the same command again to go on"
+    if isinstance(error, Terminated):
+        return "terminated; run the same command again to go on"
+    if isinstance(error, OSError) and error.strerror and isinstance(error, MicrogenError):
+        return error.strerror
+    if isinstance(error, MicrogenError):
+        return str(error)
+    if isinstance(error, MemoryError) or _is_torch_memory(error):
+        return "not enough memory; use a smaller --batch or a smaller size"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'file'}: {error.strerror or error}"
+    name = type(error).__name__
+    return f"unexpected {name}: {error}; this is a bug in microgen, run again with --debug to see where"
+
+
+def _is_torch_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    torch = sys.modules.get("torch")
+    kind = getattr(torch, "OutOfMemoryError", ()) if torch else ()
+    return bool(kind and isinstance(error, kind)) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    )

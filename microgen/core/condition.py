@@ -1,0 +1,88 @@
+"""What a model is asked for: scalars and maps in physical units, and the range it learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgen.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """One quantity that a model can be asked for.
+
+    Attributes
+    ----------
+    name
+        Quantity with its unit, ``"grain_size_um"``.
+    kind
+        ``"scalar"`` (one number per sample) or ``"map"`` (one number per grid point).
+    low, high
+        Range seen in training, in physical units.
+    scale
+        ``"log"``, ``"linear"``, or ``"axial"`` for directions modulo 180 degrees (encoded as cos 2a, sin 2a).
+    """
+
+    name: str
+    kind: Literal["scalar", "map"]
+    low: float
+    high: float
+    scale: Literal["log", "linear", "axial"] = "linear"
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.scale == "log" and self.low <= 0):
+            raise InputError(f"condition {self.name!r}: the range {self.low:g} .. {self.high:g} is not usable")
+
+    @property
+    def channels(self) -> int:
+        """Numbers the network sees per value."""
+        return 2 if self.scale == "axial" else 1
+
+    def encode(self, values: NDArray[Any] | float) -> NDArray[np.float32]:
+        """Map physical values to about -1 .. 1, with a new first axis of :attr:`channels`.
+
+        >>> ConditionSpec("grain_size_um", "scalar", 5, 20, "log").encode(10.0).round(6)
+        array([0.], dtype=float32)
+        """
+        v = np.asarray(values, dtype=np.float64)
+        if self.scale == "axial":
+            double = np.deg2rad(2 * v)
+            return np.stack([np.cos(double), np.sin(double)]).astype(np.float32)
+        low, high = self.low, self.high
+        if self.scale == "log":
+            v, low, high = np.log(np.maximum(v, 1e-300)), np.log(low), np.log(high)
+        return np.asarray((2 * (v - low) / (high - low) - 1)[None], dtype=np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; ``ConditionSpec(**d)`` is the way back."""
+        return {"name": self.name, "kind": self.kind, "low": self.low, "high": self.high, "scale": self.scale}
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """Values asked for, in physical units.
+
+    Parameters
+    ----------
+    scalars
+        One number per name.
+    maps
+        One array per name on the grid of the wanted picture, ``(Y, X)`` or ``(Z, Y, X)``.
+        A scalar given for a quantity the model knows as a map is spread over the whole picture.
+    """
+
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.scalars.items():
+            if not np.isfinite(value):
+                raise InputError(f"condition {name!r} must be a finite number, got {value}")
+
+    def __bool__(self) -> bool:
+        return bool(self.scalars or self.maps)
