@@ -12,10 +12,19 @@ F = TypeVar("F", bound=Any)
 
 def config_options(function: F) -> F:
     """Add ``--config FILE`` and ``--set key=value``."""
-    function = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-                            help="Set one configuration value (dotted key, repeatable).")(function)
-    return click.option("--config", type=click.Path(dir_okay=False), metavar="FILE.toml",
-                        help="Read configuration values from a TOML file.")(function)
+    function = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set one configuration value (dotted key, repeatable).",
+    )(function)
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False),
+        metavar="FILE.toml",
+        help="Read configuration values from a TOML file.",
+    )(function)
 
 
 def print_result(result: dict[str, Any]) -> None:

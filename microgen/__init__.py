@@ -3,7 +3,7 @@
 Everything is fields on a grid with a physical spacing: models make fields, descriptors measure them.
 """
 
-from microgen.core import Condition, Microstructure, MicrogenError
+from microgen.core import Condition, MicrogenError, Microstructure
 
 __all__ = ["Condition", "MicrogenError", "Microstructure", "__version__"]
 

@@ -26,8 +26,13 @@ def recipe(command: str, **details: Any) -> dict[str, Any]:
     dict
         ``{"command", "microgen", "versions", "machine", **details}``.
     """
-    return {"command": command, "microgen": version("microgen-toolkit"), "versions": versions(),
-            "machine": platform.machine(), **details}
+    return {
+        "command": command,
+        "microgen": version("microgen-toolkit"),
+        "versions": versions(),
+        "machine": platform.machine(),
+        **details,
+    }
 
 
 def versions(names: tuple[str, ...] = ("numpy", "torch")) -> dict[str, str]:
