@@ -1,0 +1,18 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data sets with known truths; tests that need it are skipped where it is absent."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("MICROGEN_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip("the folder of real data is absent; set MICROGEN_SHARED_DATA to it")
+    return folder
