@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from .errors import exit_code_of, report
+from .signals import terminate_as_exception
 
 COMMANDS: dict[str, str] = {
     "demo": "The whole story on the embedded data: prepare, train, sample, evaluate.",
@@ -82,16 +83,11 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in given or bool(os.environ.get("MICROGEN_DEBUG"))
     given = [a for a in given if a != "--debug"]
     try:
-        with _interruptible():
-            cli.main(args=given, prog_name="microgen", standalone_mode=False)
+        with terminate_as_exception():
+            code = cli.main(args=given, prog_name="microgen", standalone_mode=False)
     except BaseException as error:
-        if debug and not isinstance(error, (SystemExit, click.exceptions.Exit, click.ClickException)):
+        if debug and not isinstance(error, (SystemExit, click.ClickException)):
             raise
         report(error)
-        sys.exit(exit_code_of(error))
-
-
-def _interruptible() -> Any:
-    from .signals import terminate_as_exception
-
-    return terminate_as_exception()
+        code = exit_code_of(error)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -18,7 +18,7 @@ def exit_code_of(error: BaseException) -> int:
     """Exit code for an exception that reached the top."""
     if isinstance(error, SystemExit):
         return int(error.code) if isinstance(error.code, int) else 1
-    if isinstance(error, (click.exceptions.Exit, click.ClickException)):
+    if isinstance(error, click.ClickException):
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return 130
@@ -34,13 +34,13 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def report(error: BaseException) -> None:
-    """Say on standard error what went wrong, in one sentence."""
-    if isinstance(error, (SystemExit, click.exceptions.Exit)):
+    """Say on standard error what went wrong, in one line."""
+    if isinstance(error, SystemExit):
         return
     if isinstance(error, click.ClickException):
         error.show()
         return
-    click.echo(f"microgen: {_sentence(error)}", err=True)
+    click.echo(f"microgen: {' '.join(_sentence(error).split())}", err=True)
 
 
 def _sentence(error: BaseException) -> str:
