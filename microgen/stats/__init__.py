@@ -1,0 +1,24 @@
+"""Descriptors: functions of arrays that measure a microstructure, and the table of them."""
+
+from microgen.stats.correlation import correlate, s2
+from microgen.stats.curve import Curve
+from microgen.stats.lineal import chord_lengths, lineal_path, mean_chord_length
+from microgen.stats.orientation import StructureTensor, local_direction, structure_tensor
+from microgen.stats.phases import phase_fraction, specific_surface
+from microgen.stats.spectrum import correlation_length, power_spectrum
+
+__all__ = [
+    "Curve",
+    "StructureTensor",
+    "chord_lengths",
+    "correlate",
+    "correlation_length",
+    "lineal_path",
+    "local_direction",
+    "mean_chord_length",
+    "phase_fraction",
+    "power_spectrum",
+    "s2",
+    "specific_surface",
+    "structure_tensor",
+]
