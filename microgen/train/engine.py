@@ -1,0 +1,78 @@
+"""Devices, processes and precision, through lightning-fabric."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from microgen.core import InputError
+from microgen.core.seeds import rng
+from microgen.train.config import TrainConfig
+
+_FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Return a launched engine for this configuration; under ``torchrun`` its processes are used.
+
+    Raises
+    ------
+    InputError
+        If the machine has fewer GPUs than asked for, or the batch cannot be shared out evenly.
+    """
+    world = int(os.environ.get("WORLD_SIZE", config.devices))
+    if config.batch % world:
+        raise InputError(f"train.batch is {config.batch}, which {world} devices cannot share evenly; use a multiple")
+    gpus = torch.cuda.device_count()
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if 0 < gpus < local:
+        raise InputError(f"{local} devices asked for, but this machine has {gpus}; lower train.devices")
+    nodes = world // local
+    fabric = Fabric(
+        accelerator="cuda" if gpus else "cpu",
+        devices=local,
+        num_nodes=nodes,
+        strategy="ddp" if world > 1 else "auto",
+        precision=_FABRIC_PRECISION[resolve_precision(config.precision)],
+    )
+    fabric.launch()
+    return fabric
+
+
+def resolve_precision(wanted: str) -> str:
+    """Turn ``"auto"`` into ``"bf16"`` where this machine has that in hardware, else ``"fp32"``."""
+    if wanted != "auto":
+        return wanted
+    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
+    return "bf16" if fast else "fp32"
+
+
+def should_compile(wanted: str) -> bool:
+    """Tell whether to compile the network: on a CPU it costs a minute and brings nothing."""
+    return torch.cuda.is_available() if wanted == "auto" else wanted == "on"
+
+
+def step_seed(seed: int, rank: int, images: int, purpose: int) -> int:
+    """Return a seed that depends on all four numbers and on nothing else."""
+    return int(rng(seed, rank, images, purpose).integers(2**62))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that there was not enough memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+def is_main_process() -> bool:
+    """Tell whether this is the first process of its run, by the environment that launchers set."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def _cpu_has_bf16() -> bool:
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
