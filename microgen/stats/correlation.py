@@ -38,7 +38,8 @@ def correlate(
         Wrap around at the frame. Otherwise each lag is averaged over the pairs that lie inside the frame,
         which is unbiased: nothing is assumed about what lies outside.
     mask
-        True where the values are valid; only pairs with both ends valid count. NaN where there is no pair.
+        True where the values are valid; only pairs with both ends valid count. NaN where there is no pair
+        (in large grids: fewer than a millionth of the points).
     cutoff
         Largest lag along each axis in grid points. By default half of the grid.
 
@@ -82,9 +83,9 @@ def correlate(
     valid = np.asarray(mask, dtype=bool)
     inside = a & valid if a.dtype == bool else a * valid
     other = inside if b is a else b & valid if b.dtype == bool else b * valid
-    overlap = np.rint(_sums(valid, valid, lags, periodic=periodic))
+    overlap = _sums(valid, valid, lags, periodic=periodic)
     sums = _sums(inside, other, lags, periodic=periodic)
-    means: NDArray[Any] = np.divide(sums, overlap, out=np.full_like(sums, np.nan), where=overlap > 0)
+    means: NDArray[Any] = np.divide(sums, overlap, out=np.full_like(sums, np.nan), where=overlap > max(0.5, 1e-6 * a.size))
     return means
 
 
