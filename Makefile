@@ -31,7 +31,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 docs: $(READY)
-	$(BIN)/python tests/cli_reference.py > docs/cli.md
+	$(BIN)/python -m microgen.cli.reference > docs/cli.md
 
 package: $(READY)
 	$(BIN)/python -m build

@@ -176,7 +176,20 @@ def test_options_become_words() -> None:
 
     options = {"loud": True, "quiet": False, "tag": ["a", "b"], "set_condition": {"grain_size_um": 12}, "times": 3}
     words = Step(name="s", command="copy", arguments=("x", "y"), options=options).argv()
-    assert words == "copy x y --loud --tag a --tag b --set-condition grain_size_um=12 --times 3".split()
+    assert words == [
+        "copy",
+        "x",
+        "y",
+        "--loud",
+        "--tag",
+        "a",
+        "--tag",
+        "b",
+        "--set-condition",
+        "grain_size_um=12",
+        "--times",
+        "3",
+    ]
 
 
 @pytest.mark.parametrize(
