@@ -1,0 +1,10 @@
+"""Reading and writing files: one module per format, every picture with its scale and where that came from."""
+
+from microgen.io.bar import suggest_crop_bottom
+from microgen.io.folders import find_inputs, scan_inputs
+from microgen.io.formats import FORMATS
+from microgen.io.pixel_size import PixelSize
+from microgen.io.reader import read, read_recipe
+from microgen.io.writer import write
+
+__all__ = ["FORMATS", "PixelSize", "find_inputs", "read", "read_recipe", "scan_inputs", "suggest_crop_bottom", "write"]

@@ -1,0 +1,124 @@
+"""microgen's own HDF5 file of one Microstructure: every field, scale, phases, scalars, source and recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from microgen.core import InputError, Microstructure
+from microgen.core.recipe import RECIPE_KEY
+from microgen.io import own
+from microgen.io.guard import check_size
+from microgen.io.recording import MAX_PIXELS, Options, Recording
+
+EXTENSIONS = (".h5", ".hdf5")
+
+TYPE_KEY, TYPE, VERSION_KEY, VERSION = "encoding-type", "microgen-microstructure", "encoding-version", 1
+
+_LARGEST_TEXT = 60_000  # bytes; HDF5 keeps an attribute in an object header of 64 KiB
+
+
+def read(path: Path, options: Options) -> Recording:
+    """Read the structure that :func:`write` wrote; links and data outside the file are refused."""
+    with h5py.File(path, "r") as file:
+        if file.attrs.get(TYPE_KEY) != TYPE:
+            raise InputError(_foreign(file))
+        structure = read_group(file, path, max_pixels=options.max_pixels)
+        recipe = _text(file, RECIPE_KEY)
+    header = own.Own("", "", structure.shape, structure.spacing, (), {}, recipe)
+    return Recording(structure=structure, own=header)
+
+
+def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
+    """Write all fields, losslessly compressed."""
+    with h5py.File(path, "w") as file:
+        write_group(file, structure)
+        if recipe is not None:
+            _set_text(file, RECIPE_KEY, dict(recipe))
+
+
+def write_group(group: h5py.Group, structure: Microstructure) -> None:
+    """Write a structure into an open file or group; the same structure gives the same bytes."""
+    group.attrs[TYPE_KEY] = TYPE
+    group.attrs[VERSION_KEY] = VERSION
+    _set_text(group, own.SPACING_KEY, list(structure.spacing))
+    for key in ("phases", "scalars", "source"):
+        value = getattr(structure, key)
+        _set_text(group, f"microgen:{key}", dict(value) if isinstance(value, Mapping) else list(value))
+    for name, values in structure.fields.items():
+        group.create_dataset(
+            f"fields/{name}", data=values, compression="gzip", compression_opts=4, shuffle=True, track_times=False
+        )
+
+
+def read_group(group: h5py.Group, path: Path, *, max_pixels: int = MAX_PIXELS) -> Microstructure:
+    """Read a structure from an open file or group.
+
+    Parameters
+    ----------
+    path
+        File it is in, for messages and for the size check.
+    """
+    version = int(group.attrs.get(VERSION_KEY, 0))
+    if version > VERSION:
+        raise InputError(f"{path} was written by a newer microgen (format {version}); upgrade microgen")
+    folder = group.get("fields", getlink=True)
+    if not isinstance(folder, h5py.HardLink):
+        raise InputError(f"{path} has no fields of its own")
+    fields = {name: _read_dataset(group["fields"], name, path, max_pixels) for name in group["fields"]}
+    phases, scalars, source = (_text(group, f"microgen:{key}") for key in ("phases", "scalars", "source"))
+    return Microstructure(fields, tuple(_text(group, own.SPACING_KEY)), tuple(phases), scalars, source)
+
+
+def read_own(path: Path) -> dict[str, Any]:
+    """Header texts of the file."""
+    with h5py.File(path, "r") as file:
+        recipe = _text(file, RECIPE_KEY)
+    return {} if recipe is None else {RECIPE_KEY: recipe}
+
+
+def recognises(path: Path) -> bool:
+    """True for a file of samples, False for other HDF5 (data sets, foreign files)."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get(TYPE_KEY) == TYPE)
+    except Exception:  # HDF5 raises many types on foreign bytes; none of them is a file of ours
+        return False
+
+
+def _read_dataset(folder: h5py.Group, name: str, path: Path, max_pixels: int) -> np.ndarray[Any, np.dtype[Any]]:
+    if not isinstance(folder.get(name, getlink=True), h5py.HardLink):
+        raise InputError(
+            f"{path} has a link instead of the field {name!r}; only files that hold their own data are read"
+        )
+    dataset = folder[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise InputError(
+            f"{path} keeps the field {name!r} in another file; only files that hold their own data are read"
+        )
+    check_size(path, dataset.size, dataset.nbytes, max_pixels)
+    return np.asarray(dataset[()])
+
+
+def _set_text(group: h5py.Group, key: str, value: Any) -> None:
+    text = own.dumps(value)
+    if len(text) > _LARGEST_TEXT:
+        raise InputError(f"{key} has {len(text)} characters, more than the {_LARGEST_TEXT} an HDF5 attribute holds")
+    group.attrs[key] = text
+
+
+def _text(group: h5py.Group, key: str) -> Any:
+    value = group.attrs.get(key)
+    return None if value is None else json.loads(value)
+
+
+def _foreign(file: h5py.File) -> str:
+    kind = file.attrs.get(TYPE_KEY)
+    if isinstance(kind, str) and kind.startswith("microgen"):
+        return f"is a {kind} file, not a picture or sample; open it with the command made for it"
+    return "is HDF5 but not written by microgen; export its images as TIFF or .npy"

@@ -1,0 +1,67 @@
+"""What a format reader hands back: the arrays as stored, and everything the file says about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from microgen.core import Microstructure
+from microgen.io.own import Own
+from microgen.io.pixel_size import PixelSize
+
+Array = NDArray[Any]
+
+MAX_PIXELS = 2**28
+"""Pixels (or voxels) that a strongly compressed file may expand to, unless the caller allows more."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller asked of a format reader.
+
+    Attributes
+    ----------
+    volume
+        True for one ``(Z, Y, X)`` volume, False for a stack of pictures, None for the custom of the format.
+    max_pixels
+        Limit for files that expand strongly, see :func:`microgen.io.guard.check_size`.
+    """
+
+    volume: bool | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Content of a file before colour, scale and data bar are settled.
+
+    Attributes
+    ----------
+    pages
+        Pictures ``(Y, X)`` or ``(Y, X, channels)``, or volumes ``(Z, Y, X)`` where `kind` says so.
+    kind
+        ``"picture"`` or ``"volume"``.
+    bit_depth
+        Bits per value as recorded, 12 for a 12-bit camera stored in 16.
+    sizes
+        Pixel sizes found, best first.
+    bar
+        Rows of data bar at the bottom, by metadata.
+    own
+        Header that microgen wrote, if it did.
+    structure
+        The whole Microstructure, for files that hold one.
+    notes
+        Further JSON-able facts for ``source``.
+    """
+
+    pages: tuple[Array, ...] = ()
+    kind: Literal["picture", "volume"] = "picture"
+    bit_depth: int = 8
+    sizes: tuple[PixelSize, ...] = ()
+    bar: int = 0
+    own: Own | None = None
+    structure: Microstructure | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
