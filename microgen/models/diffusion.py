@@ -5,20 +5,27 @@ Shapes: B batch, C field channels, N scalar numbers, M map channels, S spatial a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from microgen.core import ConditionSpec, InputError
+from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models.codec import Codec
+from microgen.models.guidance import canvas, guided, with_maps
+from microgen.models.noise import SeedNoise
+from microgen.models.options import SampleOptions, integrate
 from microgen.models.precondition import DDPM, EDM, Preconditioning
 from microgen.models.samplers import Denoise
 from microgen.nets import Embedding, UNet
+
+if TYPE_CHECKING:
+    from microgen.models.model import Model
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 
@@ -119,6 +126,51 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     state.backward(loss)
     state.optimizer_step()
     return {"loss": loss.detach()}
+
+
+def generate(
+    model: Model, seeds: Sequence[int], condition: Condition, shape: tuple[int, ...], options: SampleOptions
+) -> Tensor:
+    """Make encoded samples ``(B, C, *S)``, one per seed; all that is random comes from the seeds.
+
+    Without any condition the model chooses freely; with some of its conditions it needs them all.
+    """
+    net: Any = model.net
+    noise = SeedNoise(seeds, (net.channels, *shape), model.device)
+    like = torch.zeros(1, net.channels, *shape, device=model.device)
+    if not condition:
+        return integrate(_fitted(model, net, like, options), noise, options, net.config.precondition)
+    scalars = {name: torch.tensor([value], device=model.device) for name, value in condition.scalars.items()}
+    maps = {name: torch.tensor(m, device=model.device)[None] for name, m in condition.maps.items()}
+    numbers, layers = encode_conditions(net.conditions, scalars, maps, like=like)
+    obeying = _fitted(model, net, like, options, numbers, layers)
+    interval = options.guidance_interval or (0.0, math.inf)
+    denoise = guided(obeying, _fitted(model, net, like, options), options.guidance, interval=interval)
+    return integrate(denoise, noise, options, net.config.precondition)
+
+
+def _fitted(
+    model: Model,
+    net: Network,
+    like: Tensor,
+    options: SampleOptions,
+    numbers: Tensor | None = None,
+    maps: Tensor | None = None,
+) -> Denoise:
+    """Denoiser for a canvas, with its conditions built in; the one that ignores them where no numbers are given."""
+    count = sum(c.channels for c in net.conditions if c.kind == "scalar")
+    obeying, free = denoisers(net, like.new_zeros(1, count) if numbers is None else numbers, autocast=nullcontext)
+    denoise = canvas(
+        free if numbers is None else obeying,
+        like.shape[2:],
+        model.patch,
+        periodic=options.periodic,
+        circular=net.config.circular,
+        window=options.window,
+    )
+    if not net.map_channels:
+        return denoise
+    return with_maps(denoise, like.new_zeros(1, net.map_channels, *like.shape[2:]) if maps is None else maps)
 
 
 def denoisers(net: Network, numbers_BN: Tensor, *, autocast: Autocast) -> tuple[Denoise, Denoise]:

@@ -1,0 +1,21 @@
+"""The table of model families: one module each, with the same four names and no base class.
+
+Config
+    Configuration (:class:`microgen.core.config.Config`), kept in the model file as JSON.
+build(config, *, codec, conditions)
+    The untrained network.
+train_step(state, batch, step)
+    One training step; returns the numbers to log.
+generate(model, seeds, condition, shape, options)
+    One encoded sample per seed, a tensor ``(B, C, *S)``; all randomness from the seeds
+    (:class:`microgen.models.noise.SeedNoise`).
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from microgen.models import diffusion
+
+FAMILIES: dict[str, ModuleType] = {"diffusion": diffusion}
+"""Families by name."""
