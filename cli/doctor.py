@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,7 +36,9 @@ def command(ctx: click.Context, folder: Path, fast: bool) -> None:
     checks = all_checks(folder)
     for check in checks:
         say(check.line())
-    result = {"checks": {c.name: {"ok": c.ok, "found": c.found, "advice": c.advice} for c in checks}}
+    result: dict[str, Any] = {
+        "checks": {c.name: {"ok": c.ok, "found": c.found, "advice": "" if c.ok else c.advice} for c in checks}
+    }
     if not fast and all(check.ok for check in checks if check.name == "torch"):
         result["speed"] = speed()
         say(f"     speed: {describe(result['speed'])}")
