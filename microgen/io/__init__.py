@@ -3,8 +3,19 @@
 from microgen.io.bar import suggest_crop_bottom
 from microgen.io.folders import find_inputs, scan_inputs
 from microgen.io.formats import FORMATS
+from microgen.io.inspector import inspect
 from microgen.io.pixel_size import PixelSize
 from microgen.io.reader import read, read_recipe
 from microgen.io.writer import write
 
-__all__ = ["FORMATS", "PixelSize", "find_inputs", "read", "read_recipe", "scan_inputs", "suggest_crop_bottom", "write"]
+__all__ = [
+    "FORMATS",
+    "PixelSize",
+    "find_inputs",
+    "inspect",
+    "read",
+    "read_recipe",
+    "scan_inputs",
+    "suggest_crop_bottom",
+    "write",
+]

@@ -14,65 +14,51 @@ from microgen.core import InputError, Microstructure
 from microgen.core.recipe import RECIPE_KEY
 from microgen.io import own
 from microgen.io.guard import check_size
-from microgen.io.recording import MAX_PIXELS, Options, Recording
+from microgen.io.recording import Options, Recording
 
 EXTENSIONS = (".h5", ".hdf5")
 
-TYPE_KEY, TYPE, VERSION_KEY, VERSION = "encoding-type", "microgen-microstructure", "encoding-version", 1
+FORMAT = "microgen-sample"
+VERSION = 1
 
+_STORAGE = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True, "track_times": False}
 _LARGEST_TEXT = 60_000  # bytes; HDF5 keeps an attribute in an object header of 64 KiB
 
 
 def read(path: Path, options: Options) -> Recording:
     """Read the structure that :func:`write` wrote; links and data outside the file are refused."""
     with h5py.File(path, "r") as file:
-        if file.attrs.get(TYPE_KEY) != TYPE:
+        if file.attrs.get("format") != FORMAT:
             raise InputError(_foreign(file))
-        structure = read_group(file, path, max_pixels=options.max_pixels)
+        structure = _read_structure(file, path, options.max_pixels)
         recipe = _text(file, RECIPE_KEY)
     header = own.Own("", "", structure.shape, structure.spacing, (), {}, recipe)
     return Recording(structure=structure, own=header)
 
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
-    """Write all fields, losslessly compressed."""
+    """Write all fields, losslessly compressed and with checksums; the same structure gives the same bytes."""
     with h5py.File(path, "w") as file:
-        write_group(file, structure)
+        file.attrs.update(format=FORMAT, version=VERSION)
+        _set_text(file, own.SPACING_KEY, list(structure.spacing))
+        _set_text(file, "microgen:phases", list(structure.phases))
+        _set_text(file, "microgen:scalars", dict(structure.scalars))
+        _set_text(file, "microgen:source", dict(structure.source))
         if recipe is not None:
             _set_text(file, RECIPE_KEY, dict(recipe))
+        for name, values in structure.fields.items():
+            file.create_dataset(f"fields/{name}", data=values, **_STORAGE)
 
 
-def write_group(group: h5py.Group, structure: Microstructure) -> None:
-    """Write a structure into an open file or group; the same structure gives the same bytes."""
-    group.attrs[TYPE_KEY] = TYPE
-    group.attrs[VERSION_KEY] = VERSION
-    _set_text(group, own.SPACING_KEY, list(structure.spacing))
-    for key in ("phases", "scalars", "source"):
-        value = getattr(structure, key)
-        _set_text(group, f"microgen:{key}", dict(value) if isinstance(value, Mapping) else list(value))
-    for name, values in structure.fields.items():
-        group.create_dataset(
-            f"fields/{name}", data=values, compression="gzip", compression_opts=4, shuffle=True, track_times=False
-        )
-
-
-def read_group(group: h5py.Group, path: Path, *, max_pixels: int = MAX_PIXELS) -> Microstructure:
-    """Read a structure from an open file or group.
-
-    Parameters
-    ----------
-    path
-        File it is in, for messages and for the size check.
-    """
-    version = int(group.attrs.get(VERSION_KEY, 0))
+def _read_structure(file: h5py.File, path: Path, max_pixels: int) -> Microstructure:
+    version = int(file.attrs.get("version", 0))
     if version > VERSION:
-        raise InputError(f"{path} was written by a newer microgen (format {version}); upgrade microgen")
-    folder = group.get("fields", getlink=True)
-    if not isinstance(folder, h5py.HardLink):
+        raise InputError(f"{path} was written by a newer microgen (format {version}); update microgen")
+    if not isinstance(file.get("fields", getlink=True), h5py.HardLink):
         raise InputError(f"{path} has no fields of its own")
-    fields = {name: _read_dataset(group["fields"], name, path, max_pixels) for name in group["fields"]}
-    phases, scalars, source = (_text(group, f"microgen:{key}") for key in ("phases", "scalars", "source"))
-    return Microstructure(fields, tuple(_text(group, own.SPACING_KEY)), tuple(phases), scalars, source)
+    fields = {name: _read_dataset(file["fields"], name, path, max_pixels) for name in file["fields"]}
+    phases, scalars, source = (_text(file, f"microgen:{key}") for key in ("phases", "scalars", "source"))
+    return Microstructure(fields, tuple(_text(file, own.SPACING_KEY)), tuple(phases), scalars, source)
 
 
 def read_own(path: Path) -> dict[str, Any]:
@@ -86,7 +72,7 @@ def recognises(path: Path) -> bool:
     """True for a file of samples, False for other HDF5 (data sets, foreign files)."""
     try:
         with h5py.File(path, "r") as file:
-            return bool(file.attrs.get(TYPE_KEY) == TYPE)
+            return bool(file.attrs.get("format") == FORMAT)
     except Exception:  # HDF5 raises many types on foreign bytes; none of them is a file of ours
         return False
 
@@ -118,7 +104,7 @@ def _text(group: h5py.Group, key: str) -> Any:
 
 
 def _foreign(file: h5py.File) -> str:
-    kind = file.attrs.get(TYPE_KEY)
+    kind = file.attrs.get("format")
     if isinstance(kind, str) and kind.startswith("microgen"):
         return f"is a {kind} file, not a picture or sample; open it with the command made for it"
     return "is HDF5 but not written by microgen; export its images as TIFF or .npy"

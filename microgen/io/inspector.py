@@ -1,0 +1,82 @@
+"""Saying what a picture or sample file holds, also where it cannot be used as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from microgen.core import Microstructure, files
+from microgen.io import sidecars
+from microgen.io.bar import suggest_crop_bottom
+from microgen.io.formats import format_of
+from microgen.io.guard import reading
+from microgen.io.recording import Options, Recording
+
+
+def inspect(path: Path | str) -> dict[str, Any]:
+    """Return what a file says about itself, without needing a pixel size.
+
+    Returns
+    -------
+    dict
+        JSON-able: ``kind`` (``"sample"`` for a file microgen wrote, else ``"image"``), ``format``, ``shape``,
+        ``dtype``, ``bit_depth``, ``pages``, every pixel size found with origin and confidence (best first), rows of data
+        bar (``stated`` by metadata, ``suggested`` by the look), files beside it, field and recipe.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read whole.
+    """
+    path = Path(path)
+    module = format_of(path)
+    with reading(path):
+        recording: Recording = module.read(path, Options())
+        facts = {"file": str(path), "sha256": files.sha256(path), "format": module.__name__.rpartition(".")[2]}
+        if recording.structure is not None:
+            return {"kind": "sample", **facts, **_about_structure(recording.structure), **_about_recipe(recording)}
+        return {**_about_pages(path, recording, facts), **_about_recipe(recording)}
+
+
+def _about_structure(structure: Microstructure) -> dict[str, Any]:
+    return {
+        "shape": list(structure.shape),
+        "spacing_um": list(structure.spacing),
+        "extent_um": list(structure.extent_um),
+        "fields": {name: values.dtype.name for name, values in structure.fields.items()},
+        "phases": list(structure.phases),
+        "scalars": dict(structure.scalars),
+    }
+
+
+def _about_pages(path: Path, recording: Recording, facts: dict[str, Any]) -> dict[str, Any]:
+    page = recording.pages[0]
+    shape = (page.shape[-2], page.shape[-1]) if recording.kind == "volume" else (page.shape[0], page.shape[1])
+    beside = sidecars.find(path, shape)
+    about: dict[str, Any] = {
+        "kind": "sample" if recording.own else "image",
+        **facts,
+        "shape": list(page.shape),
+        "dtype": page.dtype.name,
+        "bit_depth": recording.bit_depth,
+        "pages": len(recording.pages),
+    }
+    if recording.own:
+        own = recording.own
+        return about | {
+            "field": own.name,
+            "spacing_um": list(own.spacing),
+            "phases": list(own.phases),
+            "scalars": dict(own.scalars),
+        }
+    gray = page if page.ndim == 2 or recording.kind == "volume" else page[..., 0]
+    return about | {
+        "pixel_sizes": [size.to_dict() for size in (*recording.sizes, *beside.sizes)],
+        "data_bar_rows": {"stated": recording.bar or beside.bar, "suggested": suggest_crop_bottom(gray)},
+        "beside": [file.name for file in sidecars.beside(path)],
+    }
+
+
+def _about_recipe(recording: Recording) -> dict[str, Any]:
+    recipe = recording.own.recipe if recording.own else None
+    return {} if recipe is None else {"recipe": recipe}
