@@ -20,8 +20,8 @@ def inspect(path: Path | str) -> dict[str, Any]:
     -------
     dict
         JSON-able: ``kind`` (``"sample"`` for a file microgen wrote, else ``"image"``), ``format``, ``shape``,
-        ``dtype``, ``bit_depth``, ``pages``, every pixel size found with origin and confidence (best first), rows of data
-        bar (``stated`` by metadata, ``suggested`` by the look), files beside it, field and recipe.
+        ``dtype``, ``bit_depth``, ``pages``, every pixel size found with origin and confidence, rows of data bar
+        (``stated`` by metadata, ``suggested`` by the look), files beside it, field and recipe.
 
     Raises
     ------

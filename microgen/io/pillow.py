@@ -16,7 +16,7 @@ from microgen.io.guard import check_size
 from microgen.io.pixel_size import from_dpi
 from microgen.io.recording import Options, Recording
 
-_KINDS = ("PNG", "JPEG", "MPO", "BMP", "DIB")
+_KINDS = ("PNG", "JPEG", "BMP", "DIB")
 _ORIENTATION = 274
 
 
