@@ -1,0 +1,214 @@
+"""The fingerprint: what the images of a data set are like, in numbers that the plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microgen.core import InputError, Microstructure
+from microgen.data.measures import boundaries
+from microgen.data.overlap import Overlap
+from microgen.data.resample import CATEGORICAL, resample
+from microgen.data.windows import intercepts
+from microgen.stats import correlation_length, structure_tensor
+
+BOUNDARY_CONTRAST = 1.0
+"""Depth of the etched lines, in standard deviations of the gray values beside them, from which the grain size is
+believed: random textures reach about 0.5, etched grains 1.5 and more."""
+MIN_INTERCEPT_PX = 3.0
+SYMMETRIC_TENSOR = 0.1
+SYMMETRIC_SKEWNESS = 0.2
+"""Largest directional difference of the gradient energy, and skewness of the gradient, that count as symmetric."""
+
+Report = dict[str, Any]
+
+
+def image_fingerprint(name: str, m: Microstructure, field: str) -> Report:
+    """Describe one image or volume; JSON-able, lengths in micrometres.
+
+    Parameters
+    ----------
+    name
+        Name in the data set.
+    m
+        The image as recorded.
+    field
+        Field to describe.
+
+    Returns
+    -------
+    dict
+        Size, pixel size with its origin, contrast, noise, saturation, shading, correlation length, direction, and
+        for etched grains the mean lineal intercept; None where a quantity cannot be measured.
+    """
+    values = m[field]
+    section = values if m.ndim == 2 else values[len(values) // 2]
+    gray = np.asarray(section, dtype=np.float32)
+    gray = gray if gray.ndim == 2 else gray[..., 0]
+    xi = _correlation_length(gray, m.spacing[-2:])
+    return {
+        "name": name,
+        "shape": list(m.shape),
+        "extent_um": [round(v, 4) for v in m.extent_um],
+        "spacing_um": list(m.spacing),
+        "pixel_size": dict(m.source.get("pixel_size", {})),
+        "dtype": str(values.dtype),
+        "bit_depth": m.source.get("bit_depth"),
+        "contrast": dict(zip(("p0_5", "p50", "p99_5"), np.percentile(values, [0.5, 50, 99.5]).tolist(), strict=True)),
+        "noise_sigma": noise_sigma(gray),
+        "saturated_share": saturated_share(values),
+        "shading": shading(gray),
+        "correlation_length_um": xi,
+        "direction": direction(gray, m.spacing[-2:], xi),
+        "grains": _grains(gray, m.spacing, xi) if m.ndim == 2 and field not in CATEGORICAL else None,
+    }
+
+
+def noise_sigma(gray: NDArray[Any]) -> float:
+    """Standard deviation of white noise, in gray values.
+
+    Median absolute response to a mask that ignores planes and edges (J. Immerkaer, 1996,
+    doi:10.1006/cviu.1996.0060), with the median in place of the mean so that fine lines do not count as noise.
+    """
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+    if min(gray.shape) < 3:
+        return 0.0
+    response = ndimage.convolve(np.asarray(gray, dtype=np.float32), mask)[1:-1, 1:-1]
+    return float(np.median(np.abs(response)) / 0.6745 / 6)
+
+
+def saturated_share(values: NDArray[Any]) -> float:
+    """Share of values at the end of the range: 0 and the largest of an integer type, else minimum and maximum."""
+    if values.dtype.kind in "iu":
+        ends = np.iinfo(values.dtype)
+        return float(np.mean((values == ends.min) | (values == ends.max)))
+    return float(np.mean((values == values.min()) | (values == values.max())))
+
+
+def shading(gray: NDArray[Any]) -> float:
+    """Spread of the brightness of 4 x 4 tiles, as a share of the contrast of the picture."""
+    rows = [r for r in np.array_split(gray, 4) if r.size]
+    means = [float(tile.mean()) for row in rows for tile in np.array_split(row, 4, axis=1) if tile.size]
+    low, high = np.percentile(gray, [0.5, 99.5])
+    return float((max(means) - min(means)) / max(high - low, 1e-12))
+
+
+def direction(gray: NDArray[Any], spacing: tuple[float, ...], xi: float | None) -> Report:
+    """Directional statistics of the gradient, smoothed over half a correlation length.
+
+    Returns
+    -------
+    dict
+        ``axis_difference`` (gradient energy along x minus along y, over the sum), ``oblique`` (energy along one
+        diagonal minus the other, over the sum), ``skewness`` of the gradient along ``(y, x)`` (not 0 where the
+        light falls from one side, or one side is simply different), ``direction_deg`` of least change, ``anisotropy``.
+    """
+    sigma = max(1.0, (xi or 0.0) / 2 / min(spacing))
+    tensor = structure_tensor(gray, spacing=spacing, sigma_px=sigma)
+    t = tensor.tensor / max(float(np.trace(tensor.tensor)), 1e-300)
+    smooth = [ndimage.gaussian_filter(gray, sigma, order=order, mode="nearest") for order in ((1, 0), (0, 1))]
+    return {
+        "axis_difference": float(t[1, 1] - t[0, 0]),
+        "oblique": float(2 * t[0, 1]),
+        "skewness": [float(np.mean(g**3) / max(float(np.mean(g**2)) ** 1.5, 1e-30)) for g in smooth],
+        "direction_deg": tensor.direction_deg,
+        "anisotropy": tensor.anisotropy,
+    }
+
+
+def symmetries(directions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the flips and turns under which the images, taken together, look the same.
+
+    >>> round_grains = {"axis_difference": 0.01, "oblique": 0.0, "skewness": [0.02, 0.01]}
+    >>> symmetries([round_grains])
+    ['flip_x', 'flip_y', 'quarter_turns']
+    >>> symmetries([{**round_grains, "skewness": [2.0, 0.0]}])  # lit from above
+    ['flip_x']
+    """
+    skew_y, skew_x = np.abs(np.mean([d["skewness"] for d in directions], axis=0))
+    oblique = abs(float(np.mean([d["oblique"] for d in directions])))
+    difference = abs(float(np.mean([d["axis_difference"] for d in directions])))
+    upright = oblique < SYMMETRIC_TENSOR
+    flips = [n for n, skew in (("flip_x", skew_x), ("flip_y", skew_y)) if upright and skew < SYMMETRIC_SKEWNESS]
+    turns = ["quarter_turns"] if len(flips) == 2 and difference < SYMMETRIC_TENSOR else []
+    return flips + turns
+
+
+def summary(images: Sequence[Report], overlaps: Sequence[Overlap], field: str) -> Report:
+    """Put the images together to the fingerprint of the data set."""
+    lengths = [i["correlation_length_um"] for i in images if i["correlation_length_um"]]
+    sizes = [i["grains"]["mean_intercept_um"] for i in images if _believed(i["grains"])]
+    areas = [float(np.prod(i["extent_um"][-2:])) for i in images]
+    twice = sum(o.share * min(areas[_index(images, o.first)], areas[_index(images, o.second)]) for o in overlaps)
+    xi = float(np.median(lengths)) if lengths else None
+    return {
+        "format": "microgen-fingerprint",
+        "version": 1,
+        "field": field,
+        "count": len(images),
+        "ndim": len(images[0]["shape"]),
+        "area_um2": float(sum(areas) - twice),
+        "correlation_length_um": xi,
+        "effective_samples": round(max(0.0, sum(areas) - twice) / xi**2) if xi else None,
+        "grain_size_um": _range(sizes) if len(sizes) > len(images) / 2 else None,
+        "spacing_um": _range([max(i["spacing_um"][-2:]) for i in images]),
+        "symmetries": symmetries([i["direction"] for i in images]),
+        "overlaps": [{**vars(o), "duplicate": o.duplicate} for o in overlaps],
+        "images": list(images),
+    }
+
+
+def _believed(grains: Report | None) -> bool:
+    return grains is not None and grains["boundary_contrast"] >= BOUNDARY_CONTRAST
+
+
+def _index(images: Sequence[Report], name: str) -> int:
+    return next(k for k, image in enumerate(images) if image["name"] == name)
+
+
+def _range(values: Sequence[float]) -> Report:
+    low, middle, high = np.percentile(values, [0, 50, 100]).tolist()
+    return {"low": low, "median": middle, "high": high}
+
+
+def _correlation_length(gray: NDArray[Any], spacing: tuple[float, ...]) -> float | None:
+    try:
+        return float(correlation_length(gray, spacing=spacing))
+    except InputError:
+        return None  # one trend over the whole picture has no length
+
+
+def _grains(gray: NDArray[Any], spacing: tuple[float, ...], xi: float | None) -> Report | None:
+    """Mean lineal intercept, its spread over boxes of about five intercepts, and how deep the boundaries are.
+
+    Measured where two pixels make a correlation length: finer pixels add time and noise, no boundaries.
+    """
+    step = max(*spacing, (xi or 0.0) / 2)
+    small = resample(gray, spacing, step)
+    if min(small.shape) < 16 or small.min() == small.max():
+        return None
+    mask = boundaries(small, step)
+    windows = intercepts(mask, step)
+    mean = float(windows(np.zeros((1, 2), dtype=int), small.shape)[0])
+    if mean < MIN_INTERCEPT_PX * step or mean > min(small.shape) * step / 2:
+        return None
+    box = min(round(5 * mean / step), *small.shape)
+    axes = [np.arange(0, n - box + 1, max(1, box // 2)) for n in small.shape]
+    values = windows(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2), (box, box))
+    return {
+        "mean_intercept_um": mean,
+        "crops_um": dict(zip(("p5", "p50", "p95"), np.percentile(values, [5, 50, 95]).tolist(), strict=True)),
+        "measured_at_um": step,
+        "boundary_contrast": _boundary_contrast(small, mask),
+    }
+
+
+def _boundary_contrast(gray: NDArray[Any], mask: NDArray[Any]) -> float:
+    beside = ~ndimage.binary_dilation(mask, iterations=2)
+    if not mask.any() or not beside.any():
+        return 0.0
+    return float(abs(gray[mask].mean() - gray[beside].mean()) / max(float(gray[beside].std()), 1e-12))

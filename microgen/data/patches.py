@@ -1,0 +1,210 @@
+"""Training crops: random, balanced over the conditions, measured, at the pixel size of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgen.core import ConditionSpec, InputError, Microstructure
+from microgen.data.augment import draw_turns, turned
+from microgen.data.dataset import Dataset, Split
+from microgen.data.measures import Measure, measure_for
+from microgen.data.plan import Plan
+from microgen.data.resample import CATEGORICAL, resample
+from microgen.data.windows import Windows
+
+BINS = 8
+"""Bins over the range of the first scalar condition between which crops are balanced."""
+
+
+class Batch(TypedDict):
+    """Crops and their conditions.
+
+    ``field`` is float32 ``(n, C, *patch)`` in the units of the data; ``scalars`` holds ``(n,)`` and ``maps``
+    ``(n, *patch)`` float32 by condition name, in physical units.
+    """
+
+    field: NDArray[np.float32]
+    scalars: dict[str, NDArray[np.float32]]
+    maps: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """One image at the pixel size of the plan, with what its crops are measured by."""
+
+    name: str
+    field: NDArray[np.float32]
+    """``(C, *grid)``."""
+    windows: dict[str, Windows]
+    constants: dict[str, float]
+    maps: dict[str, NDArray[np.float32]]
+
+    def scalar(self, name: str, corners: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64]:
+        """Condition of the crops at `corners`."""
+        if name in self.windows:
+            return self.windows[name](corners, shape)
+        return np.full(len(corners), self.constants[name])
+
+
+class Patches:
+    """Crops of one split of a data set.
+
+    Every image is resampled once and kept in memory. Nothing is normalised: brightness and contrast are part
+    of the data. The scalar condition of a crop is what its own pixels show.
+
+    Parameters
+    ----------
+    dataset, plan
+        The data set and the plan to train on it.
+    split
+        ``"train"`` or ``"held_out"``.
+
+    Raises
+    ------
+    InputError
+        If no image of the split holds a crop, an image lacks the field, or a condition cannot be measured.
+    """
+
+    def __init__(self, dataset: Dataset, plan: Plan, split: Split) -> None:
+        self.plan = plan
+        names = [name for name in dataset.names_in(split) if name not in plan.data.skip]
+        made = [resident(dataset.read(name), name, plan) for name in names]
+        self.images = [r for r in made if min(r.field.shape[1:]) >= plan.data.patch_px]
+        if not self.images:
+            side = plan.data.patch_px * plan.data.spacing_um
+            raise InputError(
+                f"{dataset.path}: none of the {len(names)} {split} images holds a crop of {side:.4g} um; "
+                "lower patch_px or spacing_um in the plan"
+            )
+        self.shape = (plan.data.patch_px,) * (self.images[0].field.ndim - 1)
+        if any(r.field.shape[0] != self.channels or r.field.ndim != self.images[0].field.ndim for r in self.images):
+            raise InputError(f"{dataset.path}: pictures and volumes, or different channels, cannot be mixed")
+        self._owner, self._corners, self._weights = self._candidates()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the field."""
+        return int(self.images[0].field.shape[0])
+
+    @property
+    def specs(self) -> list[ConditionSpec]:
+        """What a model trained on these crops can be asked for."""
+        conditions = self.plan.conditions
+        kinds = [("scalar", name) for name in conditions.scalars] + [("map", name) for name in conditions.maps]
+        return [ConditionSpec(name, kind, **conditions.ranges[name].model_dump()) for kind, name in kinds]  # type: ignore[arg-type]
+
+    def batch(self, rng: np.random.Generator, n: int) -> Batch:
+        """Draw `n` random crops, the same ones for the same state of `rng`.
+
+        The range of the first scalar condition is covered evenly, however rare a size is in the data; within
+        that, all positions are equally likely. Each crop is turned and flipped at random along the symmetries of
+        the plan, together with its maps.
+        """
+        chosen = np.searchsorted(self._weights, rng.random(n) * self._weights[-1], side="right")
+        owner = self._owner[chosen]
+        room = np.array([self.images[k].field.shape[1:] for k in owner]) - self.plan.data.patch_px
+        jitter = rng.integers(-self._stride // 2, self._stride // 2 + 1, size=(n, len(self.shape)))
+        corners = np.clip(self._corners[chosen] + jitter, 0, room)
+        turns = draw_turns(rng, n, self.plan.data.augment)
+        return self._crops(owner, corners, turns)
+
+    def grid(self, stride_px: int | None = None) -> Batch:
+        """Return all crops on a regular grid, not augmented; side by side unless `stride_px` is given."""
+        owner, corners = self._positions(stride_px or self.plan.data.patch_px)
+        return self._crops(owner, corners, [()] * len(owner))
+
+    def statistics(self) -> dict[str, float]:
+        """Mean, standard deviation, range and percentiles of the field over all images, each pixel once."""
+        values = np.concatenate([r.field.ravel() for r in self.images])
+        low, middle, high = np.percentile(values, [0.5, 50, 99.5])
+        return {
+            "mean": float(values.mean(dtype=np.float64)),
+            "std": float(values.std(dtype=np.float64)),
+            "low": float(values.min()),
+            "high": float(values.max()),
+            "p0_5": float(low),
+            "p50": float(middle),
+            "p99_5": float(high),
+        }
+
+    @property
+    def _stride(self) -> int:
+        return max(1, self.plan.data.patch_px // 4)
+
+    def _positions(self, stride: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Owner and corner of every crop on a grid; with a stride below the patch the far edge is reached too."""
+        owners, corners = [], []
+        for k, image in enumerate(self.images):
+            axes = [_starts(size, self.plan.data.patch_px, stride) for size in image.field.shape[1:]]
+            points = np.array(list(product(*axes)), dtype=np.intp)
+            owners.append(np.full(len(points), k))
+            corners.append(points)
+        return np.concatenate(owners), np.concatenate(corners)
+
+    def _candidates(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """Positions with cumulative weights that make each bin of the first scalar condition equally likely."""
+        owner, corners = self._positions(self._stride)
+        weight = np.ones(len(owner))
+        spec = next((s for s in self.specs if s.kind == "scalar" and s.scale != "axial"), None)
+        if spec is not None:
+            seen = spec.encode(self._scalars(spec.name, owner, corners))[0]
+            bins = np.clip(((seen + 1) / 2 * BINS).astype(int), 0, BINS - 1)
+            weight = 1.0 / np.bincount(bins, minlength=BINS)[bins]
+        return owner, corners, np.cumsum(weight)
+
+    def _scalars(self, name: str, owner: NDArray[np.intp], corners: NDArray[np.intp]) -> NDArray[np.float32]:
+        values = np.zeros(len(owner), dtype=np.float32)
+        for k in np.unique(owner):
+            values[owner == k] = self.images[k].scalar(name, corners[owner == k], self.shape)
+        return values
+
+    def _crops(self, owner: NDArray[np.intp], corners: NDArray[np.intp], turns: Sequence[Any]) -> Batch:
+        conditions, n = self.plan.conditions, len(owner)
+        field = np.zeros((n, self.channels, *self.shape), dtype=np.float32)
+        maps = {name: np.zeros((n, *self.shape), dtype=np.float32) for name in conditions.maps}
+        for row, (k, corner, turn) in enumerate(zip(owner, corners, turns, strict=True)):
+            image = self.images[k]
+            box = tuple(slice(c, c + p) for c, p in zip(corner, self.shape, strict=True))
+            field[row] = turned(image.field[(slice(None), *box)], turn)
+            for name, values in maps.items():
+                values[row] = turned(image.maps[name][box], turn)
+        scalars = {name: self._scalars(name, owner, corners) for name in conditions.scalars}
+        return {"field": field, "scalars": scalars, "maps": maps}
+
+
+def resident(m: Microstructure, name: str, plan: Plan) -> Resident:
+    """Bring one image to the pixel size of the plan and prepare the measures of its crops."""
+    field, spacing = plan.data.field, plan.data.spacing_um
+    if field not in m:
+        raise InputError(f"{name} has no field {field!r}; it has {', '.join(m.fields)}: change data.field of the plan")
+    values = resample(m[field], m.spacing, spacing, categorical=field in CATEGORICAL)
+    wanted = {c: measure_for(c, field, m.ndim) for c in plan.conditions.scalars if c not in m.scalars}
+    painted = {c: measure_for(c, field, m.ndim) for c in plan.conditions.maps}
+    return Resident(
+        name,
+        values[None] if values.ndim == m.ndim else np.ascontiguousarray(np.moveaxis(values, -1, 0)),
+        {c: measure.windows(values, spacing) for c, measure in wanted.items()},
+        {c: float(m.scalars[c]) for c in plan.conditions.scalars if c in m.scalars},
+        {c: _map(measure, values, plan) for c, measure in painted.items()},
+    )
+
+
+def _map(measure: Measure, values: NDArray[np.float32], plan: Plan) -> NDArray[np.float32]:
+    window = plan.conditions.map_window_um or plan.data.patch_px * plan.data.spacing_um
+    return np.asarray(measure.local(values, plan.data.spacing_um, window), dtype=np.float32)
+
+
+def _starts(size: int, patch: int, stride: int) -> list[int]:
+    starts = list(range(0, size - patch + 1, stride))
+    if stride < patch and starts[-1] != size - patch:
+        starts.append(size - patch)
+    return starts

@@ -1,0 +1,174 @@
+"""The plan: what training will do with a data set, as a file that a person can read and edit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from microgen.core.config import Config, read_toml, validate
+from microgen.core.files import write_bytes
+
+Augmentation = Literal["flip_x", "flip_y", "flip_z", "quarter_turns"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataPlan(Config):
+    """Which part of the data set is shown to the network, and at what scale."""
+
+    field: str = Field("intensity", description="field the model learns")
+    spacing_um: PositiveFloat = Field(description="pixel size that all images are resampled to")
+    patch_px: PositiveInt = Field(64, multiple_of=16, description="side of a training crop, a multiple of 16")
+    augment: tuple[Augmentation, ...] = Field((), description="symmetries used to multiply the data")
+    skip: tuple[str, ...] = Field((), description="images left out")
+
+
+class Range(Config):
+    """Range of a condition in physical units, and the scale on which the network sees it."""
+
+    low: float
+    high: float
+    scale: Literal["log", "linear", "axial"] = "linear"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Range:
+        if not self.low < self.high or (self.scale == "log" and self.low <= 0):
+            raise ValueError(f"the range {self.low:g} .. {self.high:g} is not usable on a {self.scale} scale")
+        return self
+
+
+class ConditionsPlan(Config):
+    """What the model can be asked for; measured from the data, never labelled."""
+
+    scalars: tuple[str, ...] = Field((), description="one number per picture")
+    maps: tuple[str, ...] = Field((), description="one number per pixel (painting); move names here from scalars")
+    map_window_um: PositiveFloat | None = Field(None, description="window over which maps are averaged")
+    ranges: dict[str, Range] = Field({}, description="range of each condition over the training crops")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ConditionsPlan:
+        missing = sorted(set(self.scalars + self.maps) - set(self.ranges))
+        if missing:
+            raise ValueError(f"no range is given for {', '.join(missing)}")
+        if set(self.scalars) & set(self.maps):
+            raise ValueError("a condition is a scalar or a map, not both")
+        if self.maps and self.map_window_um is None:
+            raise ValueError("maps need map_window_um")
+        return self
+
+
+class ModelPlan(Config):
+    """The network."""
+
+    family: str = Field("diffusion", description="model family")
+    parameterisation: Literal["edm", "ddpm"] = Field("edm", description="edm: Karras et al. 2022; ddpm: Ho et al. 2020")
+    channels: tuple[PositiveInt, ...] = Field((32, 64, 96), description="channels of each level of the U-Net")
+    blocks: PositiveInt = Field(2, description="residual blocks per level")
+    dropout: Share = Field(0.1, description="against memorising few images")
+    circular: bool = Field(False, description="true only for periodic data")
+
+
+class TrainPlan(Config):
+    """The training run, counted in images seen."""
+
+    batch: PositiveInt = Field(16, description="crops per step")
+    images: PositiveInt = Field(96_000, description="training crops seen in all")
+    learning_rate: PositiveFloat = Field(4e-4, description="peak learning rate")
+    warmup: int = Field(2_000, ge=0, description="images over which the learning rate rises")
+    ema_halflife_images: PositiveInt = Field(4_000, description="half life of the weight average")
+    condition_dropout: Share = Field(0.1, description="share of crops shown without condition, for guidance")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the machine has it")
+    seed: int = Field(0, ge=0, description="fixes initial weights, crops and noise")
+    minutes: float = Field(0.0, ge=0, description="estimate for 2 CPU cores; a GPU is 20 to 50 times faster")
+
+
+class SamplePlan(Config):
+    """Defaults of sampling."""
+
+    sampler: str = Field("heun", description="sampler")
+    steps: PositiveInt = Field(20, description="steps of the sampler")
+
+
+class Plan(Config):
+    """Everything training needs besides the data.
+
+    Examples
+    --------
+    >>> plan = Plan(data=DataPlan(spacing_um=0.8))
+    >>> print(plan.to_toml({"data.spacing_um": "a grain spans 15 px"}).splitlines()[4])
+    spacing_um = 0.8  # pixel size that all images are resampled to: a grain spans 15 px
+    """
+
+    data: DataPlan
+    conditions: ConditionsPlan = ConditionsPlan()
+    model: ModelPlan = ModelPlan()
+    train: TrainPlan = TrainPlan()
+    sample: SamplePlan = SamplePlan()
+
+    def to_toml(self, reasons: Mapping[str, str] | None = None) -> str:
+        """Write as TOML with one comment per line; `reasons` by dotted key say why a value was chosen."""
+        lines = ["# Plan of microgen: edit freely; training refuses keys it does not know."]
+        for name in Plan.model_fields:
+            table: Config = getattr(self, name)
+            lines += ["", f"[{name}]"]
+            lines += _lines(name, table, reasons or {})
+        return "\n".join(lines) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the values; comments and order of lines do not matter."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def read_plan(path: Path | str) -> Plan:
+    """Read a plan, or raise an InputError that names every wrong key."""
+    return validate(Plan, read_toml(path), where=str(path))
+
+
+def write_plan(path: Path | str, plan: Plan, reasons: Mapping[str, str] | None = None) -> None:
+    """Write a plan, whole or not at all."""
+    write_bytes(path, plan.to_toml(reasons).encode())
+
+
+def plan_path(dataset: Path | str) -> Path:
+    """Where ``prepare`` puts the plan of a data set.
+
+    >>> plan_path("steel.h5").name
+    'steel.plan.toml'
+    """
+    return Path(dataset).with_suffix(".plan.toml")
+
+
+def fingerprint_path(dataset: Path | str) -> Path:
+    """Where ``prepare`` puts the fingerprint of a data set."""
+    return Path(dataset).with_suffix(".fingerprint.json")
+
+
+def _lines(name: str, table: Config, reasons: Mapping[str, str]) -> list[str]:
+    values = table.model_dump(mode="json", exclude_none=True)
+    lines = []
+    for key, value in values.items():
+        why = f"{type(table).model_fields[key].description}"
+        reason = reasons.get(f"{name}.{key}")
+        lines.append(f"{key} = {_toml(value)}  # {why}" + (f": {reason}" if reason else ""))
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)
+
+
+def _key(text: str) -> str:
+    return text if text.isascii() and text.replace("_", "").replace("-", "").isalnum() else json.dumps(text)
