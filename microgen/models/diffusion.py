@@ -230,7 +230,8 @@ def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:
     if spec.scale == "log":
         ends, values = ends.log(), values.log()
     low, high = ends.tolist()
-    return (2 * (values - low) / (high - low) - 1)[:, None]
+    scaled: Tensor = 2 * (values - low) / (high - low) - 1
+    return scaled[:, None]
 
 
 def _denoiser(net: Network, numbers_BN: Tensor, shown_B: Tensor, autocast: Autocast) -> Denoise:

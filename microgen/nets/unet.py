@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Padding = Literal["zeros", "circular"]
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -55,36 +58,36 @@ class UNet(nn.Module):
         circular: bool = False,
     ) -> None:
         super().__init__()
-        self.dims, self.patch, self.circular = dims, patch, circular
+        self.patch, self.padding = patch, _padding(circular=circular)
         self.multiple = patch * 2 ** (len(channels) - 1)
         fold = patch**dims
-        self.stem = _conv(dims, in_channels * fold, channels[0], circular)
+        self.stem = _conv(dims, in_channels * fold, channels[0], self.padding)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         skips = [channels[0]]
         width = channels[0]
         for level, wide in enumerate(channels):
             if level:
-                self.down.append(_Down(dims, width, circular))
+                self.down.append(_Down(dims, width, self.padding))
                 skips.append(width)
             for _ in range(blocks):
-                self.down.append(_Block(dims, width, wide, embedding, dropout, circular))
+                self.down.append(_Block(dims, width, wide, embedding, dropout, self.padding))
                 width = wide
                 skips.append(width)
-        self.middle = _Block(dims, width, width, embedding, dropout, circular)
+        self.middle = _Block(dims, width, width, embedding, dropout, self.padding)
         for level, wide in reversed(list(enumerate(channels))):
             for _ in range(blocks + 1):
-                self.up.append(_Block(dims, width + skips.pop(), wide, embedding, dropout, circular))
+                self.up.append(_Block(dims, width + skips.pop(), wide, embedding, dropout, self.padding))
                 width = wide
             if level:
-                self.up.append(_Up(dims, width, circular))
+                self.up.append(_Up(dims, width, self.padding))
         self.norm = _norm(width)
-        self.head = _zeroed(_conv(dims, width, out_channels * fold, circular))
+        self.head = _zeroed(_conv(dims, width, out_channels * fold, self.padding))
 
     def forward(self, x_BCS: Tensor, embedding_BE: Tensor) -> Tensor:
         """Return the output field, of the grid of `x_BCS` whatever its size."""
         size = x_BCS.shape[2:]
-        h = fold(_padded(x_BCS, self.multiple, "circular" if self.circular else "reflect"), self.patch)
+        h = fold(_padded(x_BCS, self.multiple, "circular" if self.padding == "circular" else "reflect"), self.patch)
         h = self.stem(h)
         skips = [h]
         for layer in self.down:
@@ -96,7 +99,7 @@ class UNet(nn.Module):
                 h = torch.cat([h, skips.pop()], dim=1)
             h = layer(h, embedding_BE)
         h = unfold(self.head(functional.silu(self.norm(h))), self.patch)
-        return h[(..., *(slice(n) for n in size))]
+        return h[(slice(None), slice(None), *(slice(n) for n in size))]
 
 
 class Embedding(nn.Module):
@@ -157,11 +160,13 @@ def unfold(x_BCS: Tensor, patch: int) -> Tensor:
 class _Block(nn.Module):
     """Residual block with the embedding as scale and shift of its second normalisation."""
 
-    def __init__(self, dims: int, wide_in: int, wide_out: int, embedding: int, dropout: float, circular: bool) -> None:
+    def __init__(
+        self, dims: int, wide_in: int, wide_out: int, embedding: int, dropout: float, padding: Padding
+    ) -> None:
         super().__init__()
-        self.norm1, self.conv1 = _norm(wide_in), _conv(dims, wide_in, wide_out, circular)
+        self.norm1, self.conv1 = _norm(wide_in), _conv(dims, wide_in, wide_out, padding)
         self.modulation = nn.Linear(embedding, 2 * wide_out)
-        self.norm2, self.conv2 = _norm(wide_out), _zeroed(_conv(dims, wide_out, wide_out, circular))
+        self.norm2, self.conv2 = _norm(wide_out), _zeroed(_conv(dims, wide_out, wide_out, padding))
         self.dropout = nn.Dropout(dropout)
         self.skip = nn.Identity() if wide_in == wide_out else _CONV[dims](wide_in, wide_out, 1)
 
@@ -175,9 +180,9 @@ class _Block(nn.Module):
 
 
 class _Down(nn.Module):
-    def __init__(self, dims: int, wide: int, circular: bool) -> None:
+    def __init__(self, dims: int, wide: int, padding: Padding) -> None:
         super().__init__()
-        self.conv = _conv(dims, wide, wide, circular, stride=2)
+        self.conv = _conv(dims, wide, wide, padding, stride=2)
 
     def forward(self, x_BCS: Tensor, embedding_BE: Tensor) -> Tensor:
         result: Tensor = self.conv(x_BCS)
@@ -185,18 +190,21 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    def __init__(self, dims: int, wide: int, circular: bool) -> None:
+    def __init__(self, dims: int, wide: int, padding: Padding) -> None:
         super().__init__()
-        self.conv = _conv(dims, wide, wide, circular)
+        self.conv = _conv(dims, wide, wide, padding)
 
     def forward(self, x_BCS: Tensor, embedding_BE: Tensor) -> Tensor:
         result: Tensor = self.conv(functional.interpolate(x_BCS, scale_factor=2.0, mode="nearest"))
         return result
 
 
-def _conv(dims: int, wide_in: int, wide_out: int, circular: bool, *, stride: int = 1) -> nn.Module:
-    mode = "circular" if circular else "zeros"
-    return _CONV[dims](wide_in, wide_out, 3, stride=stride, padding=1, padding_mode=mode)
+def _conv(dims: int, wide_in: int, wide_out: int, padding: Padding, *, stride: int = 1) -> nn.Module:
+    return _CONV[dims](wide_in, wide_out, 3, stride=stride, padding=1, padding_mode=padding)
+
+
+def _padding(*, circular: bool) -> Padding:
+    return "circular" if circular else "zeros"
 
 
 def _norm(wide: int) -> nn.GroupNorm:
