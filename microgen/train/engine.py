@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning_fabric import Fabric
 
 from microgen.core import InputError
 from microgen.core.seeds import rng
+from microgen.models.options import resolve_precision as models_precision
 from microgen.train.config import TrainConfig
 
 _FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -31,6 +33,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     if 0 < gpus < local:
         raise InputError(f"{local} devices asked for, but this machine has {gpus}; lower train.devices")
     nodes = world // local
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # our own line says what matters
     fabric = Fabric(
         accelerator="cuda" if gpus else "cpu",
         devices=local,
@@ -43,11 +46,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 
 def resolve_precision(wanted: str) -> str:
-    """Turn ``"auto"`` into ``"bf16"`` where this machine has that in hardware, else ``"fp32"``."""
-    if wanted != "auto":
-        return wanted
-    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_has_bf16()
-    return "bf16" if fast else "fp32"
+    """Turn ``"auto"`` into ``"bf16"`` where the device that will be used has that in hardware, else ``"fp32"``."""
+    return models_precision(wanted, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def should_compile(wanted: str) -> bool:
@@ -71,8 +71,3 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_main_process() -> bool:
     """Tell whether this is the first process of its run, by the environment that launchers set."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def _cpu_has_bf16() -> bool:
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())

@@ -25,7 +25,7 @@ class Family(Protocol):
 class Source(Protocol):
     """Anything that makes batches: ``{"field", "scalars", "maps"}`` as numpy arrays, first axis N."""
 
-    def batch(self, rng: np.random.Generator, n: int) -> dict[str, Any]:
+    def batch(self, rng: np.random.Generator, n: int) -> Mapping[str, Any]:
         """Draw `n` crops; the same generator gives the same crops."""
 
 

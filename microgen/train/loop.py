@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,24 @@ class Trainer:
         Settings.
     fabric
         Launched engine.
+    quiet
+        Show no progress.
     clock
         Seconds from some origin.
     """
 
     def __init__(
-        self, job: Job, run: Path, config: TrainConfig, *, fabric: Fabric, clock: Callable[[], float] = time.monotonic
+        self,
+        job: Job,
+        run: Path,
+        config: TrainConfig,
+        *,
+        fabric: Fabric,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job, self.run, self.config, self.fabric, self._clock = job, run, config, fabric, clock
-        self.main = fabric.is_global_zero
+        self.main, self.quiet = fabric.is_global_zero, quiet or not fabric.is_global_zero
         self.counters = Counters(micro=config.batch // fabric.world_size)
         self.budget = Budget(config)
         self.net = fabric.to_device(job.net).train()
@@ -69,7 +78,7 @@ class Trainer:
         self._sync_every = 1 if fabric.device.type == "cpu" else 10
         self._session = self._saved_at = self._save_cost = 0.0
         self._judged: Batch | None = None
-        self._stop = 0
+        self._stop, self._warm = 0, False
 
     # The course of a run
 
@@ -88,7 +97,7 @@ class Trainer:
         devices = [self.fabric.device] if self.fabric.device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices),
-            ProgressLine(quiet=not self.main) as self.line,
+            ProgressLine(quiet=self.quiet) as self.line,
             Interrupt() as self.interrupt,
             Feed(self._make_batch, batch=self.config.batch) as feed,
         ):
@@ -115,7 +124,6 @@ class Trainer:
 
     def _advance(self, feed: Feed) -> None:
         """One step and everything that is due after it."""
-        first = self.counters.images == self.budget.first_images
         problem = ""
         try:
             self._step(feed.get(self.counters.images))
@@ -127,7 +135,8 @@ class Trainer:
             self._shrink(problem)
             return
         self._after_step()
-        if first:
+        if not self._warm:  # the first step is slow and would spoil the estimate
+            self._warm = True
             self.budget.start(images=self.counters.images, seconds=self._elapsed())
 
     def _step(self, batch: Batch) -> None:
@@ -180,7 +189,7 @@ class Trainer:
         raw = self.job.patches.batch(rng(self.config.seed, self.fabric.global_rank, images, _DATA), count)
         return self._tensors(raw)
 
-    def _tensors(self, raw: dict[str, Any]) -> Batch:
+    def _tensors(self, raw: Mapping[str, Any]) -> Batch:
         conditions = {
             kind: {name: torch.as_tensor(values) for name, values in raw.get(kind, {}).items()}
             for kind in ("scalars", "maps")

@@ -1,0 +1,133 @@
+"""From a data set and a plan to a job: settings, network, codec, and what is drawn meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from microgen.core import InputError
+from microgen.core.config import Config, merge, validate
+from microgen.core.recipe import recipe
+from microgen.data.dataset import Dataset
+from microgen.data.patches import Patches
+from microgen.data.plan import Plan, plan_path, read_plan
+from microgen.models import FAMILIES
+from microgen.models.codec import Codec
+from microgen.models.file import save_model
+from microgen.models.model import Model
+from microgen.train.config import TrainConfig
+from microgen.train.engine import resolve_precision
+from microgen.train.job import Job
+from microgen.train.preview import draw_samples
+
+_ESTIMATES = frozenset({"minutes"})
+"""Keys of the plan's ``[train]`` table that inform people and are no setting."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The plan as changed by the settings of this run, and what the loop needs of it."""
+
+    plan: Plan
+    train: TrainConfig
+
+    @property
+    def family(self) -> ModuleType:
+        """Module of the model family."""
+        name = self.plan.model.family
+        if name not in FAMILIES:
+            raise InputError(f"model.family {name!r} is not known; choose from {', '.join(FAMILIES)}")
+        return FAMILIES[name]
+
+    @property
+    def family_config(self) -> Config:
+        """The part of the plan that the family understands."""
+        kind: type[Config] = self.family.Config
+        given = {**self.plan.train.model_dump(), **self.plan.model.model_dump()}
+        return validate(kind, {k: v for k, v in given.items() if k in kind.model_fields}, where="plan, [model]")
+
+
+def resolve(data: Path, *, plan: Plan | Path | None, settings: Iterable[str] = ()) -> Settings:
+    """Lay ``key=value`` settings over a plan (by default the one beside the data set) and check everything.
+
+    Settings named ``train.*`` may also be those of :class:`TrainConfig` that a plan does not hold, such as
+    ``train.minutes``: a budget in minutes takes the place of the plan's images.
+
+    Raises
+    ------
+    InputError
+        If there is no plan, or a key or value is wrong.
+    """
+    if not isinstance(plan, Plan):
+        plan = read_plan(plan or plan_path(data))
+    mine, theirs = _sorted_settings(settings)
+    changed = validate(Plan, merge(plan.model_dump(), theirs), where="settings")
+    table = {k: v for k, v in changed.train.model_dump().items() if k in TrainConfig.model_fields.keys() - _ESTIMATES}
+    chosen = merge({}, mine).get("train", {})
+    if "minutes" in chosen and "images" not in chosen:
+        table.pop("images", None)
+    train = validate(TrainConfig, {**table, **chosen}, where="train")
+    return Settings(changed, train.model_copy(update={"precision": resolve_precision(train.precision)}))
+
+
+def make_job(data: Path, settings: Settings, *, provenance: Mapping[str, Any], say: Callable[[str], None]) -> Job:
+    """Read the data set and build the network that the plan asks for."""
+    dataset, plan = Dataset.open(data), settings.plan
+    patches = Patches(dataset, plan, "train")
+    codec, conditions = make_codec(dataset, patches), patches.specs
+    config = settings.family_config.model_dump(mode="json")
+    torch.manual_seed(settings.train.seed)
+    net = settings.family.build(settings.family_config, codec=codec, conditions=conditions)
+
+    def model(average: nn.Module, facts: Mapping[str, Any]) -> Model:
+        made = recipe("train", **provenance, **facts)
+        return Model(plan.model.family, config, average, codec, conditions, patches.shape, made)
+
+    return Job(
+        family=settings.family,
+        net=net,
+        encode=codec.encode,
+        patches=patches,
+        held_out=_held_out(dataset, plan, say),
+        write_model=lambda path, average, facts: save_model(path, model(average, facts)),
+        preview=lambda average, path: draw_samples(model(average, {}), path),
+    )
+
+
+def make_codec(dataset: Dataset, patches: Patches) -> Codec:
+    """Make the codec that brings the training images to mean 0 and standard deviation 1."""
+    plan, numbers = patches.plan, patches.statistics()
+    first = dataset.read(patches.images[0].name)
+    dtype = first[plan.data.field].dtype
+    low, high = numbers["low"], numbers["high"]
+    if dtype.kind in "ui":  # resampling may overshoot
+        low, high = max(low, np.iinfo(dtype).min), min(high, np.iinfo(dtype).max)
+    spacing = (plan.data.spacing_um,) * first.ndim
+    return Codec(plan.data.field, numbers["mean"], numbers["std"], low, high, dtype.name, spacing, first.phases)
+
+
+def _held_out(dataset: Dataset, plan: Plan, say: Callable[[str], None]) -> Patches | None:
+    try:
+        return Patches(dataset, plan, "held_out")
+    except InputError as error:
+        say(f"no loss on held-out images will be taken: {error}")
+        return None
+
+
+def _sorted_settings(settings: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Settings of the loop, and settings of the plan; some are both."""
+    mine, theirs = [], []
+    for setting in settings:
+        table, _, key = setting.partition("=")[0].strip().partition(".")
+        loop = table == "train" and key in TrainConfig.model_fields
+        plan = not loop or (key in type(Plan.model_fields["train"].default).model_fields and key not in _ESTIMATES)
+        mine += [setting] if loop else []
+        theirs += [setting] if plan else []
+    return mine, theirs
