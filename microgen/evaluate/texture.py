@@ -1,0 +1,72 @@
+"""Plain texture features of a window: what a classifier looks at beside the descriptors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microgen.core import Microstructure
+
+Vector = NDArray[np.float64]
+
+BANDS = 8
+"""Octave-like rings of the power spectrum."""
+
+
+def plane(window: Microstructure) -> NDArray[np.float64]:
+    """Return gray values ``(Y, X)`` as floats, else the first field; of a volume the middle slice."""
+    name = "intensity" if "intensity" in window else next(iter(window.fields))
+    values = np.asarray(window[name], dtype=np.float64)
+    values = values if values.ndim == window.ndim else values[..., 0]
+    return values if window.ndim == 2 else values[values.shape[0] // 2]
+
+
+def texture(window: Microstructure) -> Vector:
+    """Return simple texture features of one window.
+
+    Five gray-value quantiles, their spread, quantiles of the gradient and of its second derivative, the logarithm
+    of the power in :data:`BANDS` rings of the spectrum, and the histogram of uniform local binary patterns.
+
+    Returns
+    -------
+    ndarray, (38,)
+
+    References
+    ----------
+    Ojala, Pietikainen, Maenpaa, IEEE TPAMI 24 (2002) 971, doi:10.1109/TPAMI.2002.1017623 (local binary patterns).
+    """
+    image = plane(window)
+    gray = np.quantile(image, [0.02, 0.25, 0.5, 0.75, 0.98])
+    slope = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1)) / 8
+    bend = np.abs(ndimage.laplace(image))
+    fine = np.log1p(np.r_[np.quantile(slope, [0.1, 0.5, 0.9, 0.99]), np.quantile(bend, [0.1, 0.5, 0.9, 0.99])])
+    return np.r_[gray, image.std(), fine, _ring_power(image), *(_patterns(image, radius) for radius in (1, 2))]
+
+
+def _ring_power(image: NDArray[np.float64]) -> Vector:
+    """Logarithm of the mean power in rings whose radii grow geometrically from one cycle per window to Nyquist."""
+    taper = np.outer(np.hanning(image.shape[0] + 2)[1:-1], np.hanning(image.shape[1] + 2)[1:-1])
+    power = np.abs(np.fft.rfft2((image - image.mean()) * taper)) ** 2
+    radius = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None])
+    edges = np.geomspace(1.0 / min(image.shape), 0.5, BANDS + 1)
+    ring = np.clip(np.searchsorted(edges, radius, side="right") - 1, 0, BANDS - 1)
+    mean = np.bincount(ring.ravel(), power.ravel(), BANDS) / np.maximum(np.bincount(ring.ravel(), minlength=BANDS), 1)
+    return np.log10(mean + 1e-12 * power.max() + 1e-12)
+
+
+def _patterns(image: NDArray[np.float64], radius: int) -> Vector:
+    """Histogram of uniform local binary patterns of eight neighbours (ten classes, the fullest left out)."""
+    ring = [(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)]
+    core = image[radius:-radius, radius:-radius]
+    bits = np.stack([_shifted(image, dy * radius, dx * radius, radius) >= core for dy, dx in ring]).astype(np.int8)
+    changes = np.abs(np.diff(bits, axis=0, append=bits[:1])).sum(axis=0)
+    code = np.where(changes <= 2, bits.sum(axis=0), 9)
+    return np.bincount(code.ravel(), minlength=10)[:8] / code.size
+
+
+def _shifted(image: NDArray[Any], dy: int, dx: int, margin: int) -> NDArray[Any]:
+    rows, columns = image.shape
+    return image[margin + dy : rows - margin + dy, margin + dx : columns - margin + dx]
