@@ -10,36 +10,71 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-Make = Callable[[Sequence[int]], Tensor]
-"""Seeds to a tensor whose first axis runs over them."""
 
+@dataclass(frozen=True)
+class Batches:
+    """Runs a function of seeds over many seeds.
 
-def in_batches(
-    make: Make, seeds: Iterable[int], *, device: torch.device, precision: str, batch: int | None = None
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield ``(seed, sample)`` in the order of `seeds`, which are taken only as they are needed.
-
-    Parameters
+    Attributes
     ----------
+    make
+        From seeds to a tensor whose first axis runs over them.
+    precision
+        ``"bf16"`` for mixed precision, else ``"fp32"``.
     batch
         Samples in work at a time; default is one per CPU core, or 16 on a GPU.
+    cancelled
+        Set when the caller stops early; `make` should then fail soon.
     """
 
-    def infer(some: Sequence[int]) -> Tensor:
-        bf16 = precision == "bf16"
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return make(some)
+    make: Callable[[Sequence[int]], Tensor]
+    device: torch.device
+    precision: str = "fp32"
+    batch: int | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
-    if device.type == "cpu":
-        return _one_by_one(infer, seeds, batch or usable_cores())
-    return _full_batches(infer, seeds, batch or 16)
+    def run(self, seeds: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield ``(seed, sample)`` in the order of `seeds`, which are taken only as they are needed."""
+        if self.device.type == "cpu":
+            return self._one_by_one(seeds, self.batch or usable_cores())
+        return self._full_batches(seeds, self.batch or 16)
+
+    def _infer(self, some: Sequence[int]) -> Tensor:
+        bf16 = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return self.make(some)
+
+    def _one_by_one(self, seeds: Iterable[int], workers: int) -> Iterator[tuple[int, Tensor]]:
+        waiting: deque[tuple[int, Future[Tensor]]] = deque()
+        with _single_threaded(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for seed in seeds:
+                    waiting.append((seed, pool.submit(self._infer, [seed])))
+                    if len(waiting) > workers:
+                        done, sample = waiting.popleft()
+                        yield done, sample.result()[0]
+                while waiting:
+                    done, sample = waiting.popleft()
+                    yield done, sample.result()[0]
+            except BaseException:
+                self.cancelled.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _full_batches(self, seeds: Iterable[int], batch: int) -> Iterator[tuple[int, Tensor]]:
+        stream = iter(seeds)
+        while some := list(itertools.islice(stream, batch)):
+            filled = [*some, *[some[-1]] * (batch - len(some))]
+            yield from zip(some, self._infer(filled), strict=False)
 
 
 def usable_cores() -> int:
@@ -47,29 +82,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _one_by_one(make: Make, seeds: Iterable[int], workers: int) -> Iterator[tuple[int, Tensor]]:
-    waiting: deque[tuple[int, Future[Tensor]]] = deque()
-    with _single_threaded(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for seed in seeds:
-                waiting.append((seed, pool.submit(make, [seed])))
-                if len(waiting) >= workers:
-                    done, sample = waiting.popleft()
-                    yield done, sample.result()[0]
-            while waiting:
-                done, sample = waiting.popleft()
-                yield done, sample.result()[0]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _full_batches(make: Make, seeds: Iterable[int], batch: int) -> Iterator[tuple[int, Tensor]]:
-    stream = iter(seeds)
-    while some := list(itertools.islice(stream, batch)):
-        filled = [*some, *[some[-1]] * (batch - len(some))]
-        yield from zip(some, make(filled), strict=False)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,10 +16,46 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from microgen.core import FIELDS, Condition, ConditionSpec, InputError, Microstructure
-from microgen.models.batches import in_batches
+from microgen.models.batches import Batches
 from microgen.models.codec import Codec
 from microgen.models.file import content_hash
 from microgen.models.options import SampleOptions, resolve_precision, sample_options
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Everything but model and seed that decides the bytes of a sample, checked and with defaults filled in.
+
+    Attributes
+    ----------
+    precision
+        ``"fp32"`` or ``"bf16"``, as resolved for this machine.
+    device
+        Kind of device.
+    batch
+        Samples in work at a time; on a GPU it decides about the last bits.
+    """
+
+    condition: Condition
+    shape: tuple[int, ...]
+    options: SampleOptions
+    precision: str
+    device: str
+    batch: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form for recipes; ``options`` can be given to :meth:`Model.sample` again."""
+        preset = self.options.resolved()
+        resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
+        options = self.options.model_dump(mode="json", exclude_defaults=True)
+        scalars = {**self.condition.scalars, **_uniform(self.condition.maps)}
+        return {
+            "condition": dict(sorted(scalars.items())),
+            "shape": list(self.shape),
+            "options": {**options, "preset": self.options.preset, **resolved, "precision": self.precision},
+            "device": self.device,
+            **({"batch": self.batch} if self.batch and self.device != "cpu" else {}),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +148,28 @@ class Model:
         InputError
             For unknown or out-of-range conditions, impossible shapes and unknown options.
         """
-        chosen = sample_options(options)
-        grid = self.checked_shape(shape)
-        wanted = self.checked_condition(condition or Condition(), grid, extrapolate=extrapolate)
-        return self._samples(seeds, wanted, grid, chosen, batch)
+        request = self.request(condition, shape, extrapolate=extrapolate, batch=batch, **options)
+        return self._samples(seeds, request)
 
-    def checked_shape(self, shape: Sequence[int] | None) -> tuple[int, ...]:
+    def request(
+        self,
+        condition: Condition | None = None,
+        shape: Sequence[int] | None = None,
+        *,
+        extrapolate: bool = False,
+        batch: int | None = None,
+        **options: Any,
+    ) -> Request:
+        """Check what :meth:`sample` is asked for, fill in the defaults, and return it without sampling."""
+        chosen = sample_options(options)
+        grid = self._checked_shape(shape)
+        wanted = self._checked_condition(condition or Condition(), grid, extrapolate=extrapolate)
+        if batch is not None and batch < 1:
+            raise InputError(f"batch must be at least 1, got {batch}")
+        precision = resolve_precision(chosen.precision, self.device)
+        return Request(wanted, grid, chosen, precision, self.device.type, batch)
+
+    def _checked_shape(self, shape: Sequence[int] | None) -> tuple[int, ...]:
         """Return the shape of a sample, or say why it is impossible."""
         grid = tuple(self.patch if shape is None else (int(n) for n in shape))
         if len(grid) != self.codec.ndim or any(n < 8 for n in grid):
@@ -124,7 +178,9 @@ class Model:
             )
         return grid
 
-    def checked_condition(self, condition: Condition, grid: tuple[int, ...], *, extrapolate: bool = False) -> Condition:
+    def _checked_condition(
+        self, condition: Condition, grid: tuple[int, ...], *, extrapolate: bool = False
+    ) -> Condition:
         """Return `condition` if the model knows every name and learned every value; scalars fill maps."""
         specs = {spec.name: spec for spec in self.conditions}
         scalars, maps = {}, {}
@@ -144,27 +200,20 @@ class Model:
                 scalars[name] = float(values)
         return Condition(scalars, maps)
 
-    def _samples(
-        self,
-        seeds: Iterable[int],
-        condition: Condition,
-        grid: tuple[int, ...],
-        options: SampleOptions,
-        batch: int | None,
-    ) -> Iterator[Microstructure]:
+    def _samples(self, seeds: Iterable[int], request: Request) -> Iterator[Microstructure]:
         from microgen.models.families import FAMILIES
 
         generate = FAMILIES[self.family].generate
-        precision = resolve_precision(options.precision, self.device)
-        notes = self._notes(condition, grid, options, precision)
-        scalars = {**condition.scalars, **_uniform(condition.maps)}
+        notes = {"model_sha256": self.sha256, **request.to_dict()}
+        scalars = {**request.condition.scalars, **_uniform(request.condition.maps)}
 
         def make(some: Sequence[int]) -> Tensor:
-            made: Tensor = generate(self, some, condition, grid, options)
+            made: Tensor = generate(self, some, request.condition, request.shape, request.options)
             return made
 
-        with _evaluating(self.net):
-            for seed, made in in_batches(make, seeds, device=self.device, precision=precision, batch=batch):
+        with _evaluating(self.net) as cancelled:
+            batches = Batches(make, self.device, request.precision, request.batch, cancelled)
+            for seed, made in batches.run(seeds):
                 fields = {self.codec.field: self._field(made)}
                 source = {**notes, "seed": seed}
                 yield Microstructure(fields, self.codec.spacing_um, self.codec.phases, scalars, source)
@@ -174,26 +223,6 @@ class Model:
         values = self.codec.decode(encoded.float())
         known = FIELDS.get(self.codec.field)
         return np.ascontiguousarray(np.moveaxis(values, 0, -1)) if known and known.channels else values[0]
-
-    def _notes(
-        self, condition: Condition, grid: tuple[int, ...], options: SampleOptions, precision: str
-    ) -> dict[str, Any]:
-        """What decides the bytes of a sample, besides its seed."""
-        preset = options.resolved()
-        return {
-            "model_sha256": self.sha256,
-            "condition": {**condition.scalars, **_uniform(condition.maps)},
-            "shape": list(grid),
-            "options": {
-                **options.model_dump(mode="json", exclude_defaults=True),
-                "preset": options.preset,
-                "sampler": preset.sampler,
-                "schedule": preset.schedule,
-                "steps": preset.steps,
-                "precision": precision,
-            },
-            "device": self.device.type,
-        }
 
 
 def _check_range(spec: ConditionSpec, values: NDArray[Any], *, extrapolate: bool) -> None:
@@ -220,10 +249,18 @@ def _times(shape: Sequence[int]) -> str:
 
 
 @contextlib.contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def _evaluating(net: nn.Module) -> Iterator[threading.Event]:
+    """Switch `net` to evaluation; once the event is set, its next use in any thread is refused."""
+    cancelled = threading.Event()
+
+    def refuse(module: nn.Module, arguments: Any) -> None:
+        if cancelled.is_set():
+            raise CancelledError
+
     training = net.training
-    net.eval()
+    hook = net.eval().register_forward_pre_hook(refuse)
     try:
-        yield
+        yield cancelled
     finally:
+        hook.remove()
         net.train(training)

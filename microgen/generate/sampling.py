@@ -1,0 +1,141 @@
+"""Asking a model for many samples: folders of files, resumable, each seed exactly once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from microgen.core import Condition, InputError
+from microgen.generate.folder import SampleFolder
+from microgen.models import Model, load_model
+
+
+def sample_to_folder(
+    model: Model | Path | str,
+    out: Path | str,
+    seeds: Sequence[int],
+    *,
+    conditions: Sequence[Condition] = (),
+    shape: Sequence[int] | None = None,
+    file_format: str = "png",
+    worker: tuple[int, int] = (0, 1),
+    device: str = "auto",
+    extrapolate: bool = False,
+    batch: int | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Write one file per seed (and condition) into `out`, skipping those that are there.
+
+    Any number of processes may fill one folder at the same time, be killed and started again: each file is made
+    once, appears whole, and has the same bytes as from one uninterrupted process.
+
+    Parameters
+    ----------
+    model
+        A model, its file, or the folder of its training run.
+    seeds
+        Whole numbers from 0, one sample each.
+    conditions
+        With more than one, each gets a folder of its own, named after it.
+    shape, extrapolate, batch, options
+        As in :meth:`microgen.models.model.Model.sample`.
+    file_format
+        ``"png"``, ``"tif"`` or ``"h5"``.
+    worker
+        (rank, count) of this process: where it starts. Work is then shared as it comes.
+    device
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+
+    Returns
+    -------
+    dict
+        ``count`` files in all, ``made`` by this process, ``model_sha256``, ``folders``.
+
+    Raises
+    ------
+    InputError
+        If the model or a condition is not usable, or `out` holds samples made with other settings.
+    StorageError
+        If the disk is full; what is complete stays, and the same call goes on from there.
+    """
+    path = "" if isinstance(model, Model) else str(find_model(model))
+    loaded = model if isinstance(model, Model) else load_model(path, device=resolve_device(device))
+    wanted = list(conditions) or [Condition()]
+    asked = {"shape": shape, "extrapolate": extrapolate, "batch": batch, **options}
+    requests = [loaded.request(condition, **asked) for condition in wanted]  # all are checked before any is made
+    folders = condition_folders(Path(out), wanted)
+    made = 0
+    for condition, request, folder in zip(wanted, requests, folders, strict=True):
+        about = {"model_sha256": loaded.sha256, **request.to_dict()}
+        target = SampleFolder(folder, about, suffix=file_format, model_path=_relative(path, folder))
+        ordered = _from(list(dict.fromkeys(seeds)), worker)
+        made += target.fill(ordered, lambda some, c=condition: loaded.sample(some, c, **asked))  # type: ignore[misc]
+    return {
+        "count": len(folders) * len(set(seeds)),
+        "made": made,
+        "model_sha256": loaded.sha256,
+        "folders": [str(folder) for folder in folders],
+    }
+
+
+def find_model(model: Path | str) -> Path:
+    """Return the model file of a run folder, or the file itself.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(model)
+    inside = path / "model.safetensors" if path.is_dir() else path
+    if not inside.is_file():
+        hint = "train has not finished there" if path.is_dir() else "give a model file or the folder of a training run"
+        raise InputError(f"there is no model {inside}; {hint}")
+    return inside
+
+
+def resolve_device(wanted: str) -> str:
+    """Turn ``"auto"`` into ``"cuda"`` where there is a GPU, else ``"cpu"``."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("no GPU was found; use the device cpu")
+    return wanted
+
+
+def condition_folders(out: Path, conditions: Sequence[Condition]) -> list[Path]:
+    """`out` itself for one condition, else one folder in it for each, ``grain_size_um_12``.
+
+    >>> [p.name for p in condition_folders(Path("out"), [Condition({"grain_size_um": d}) for d in (8, 12.5)])]
+    ['grain_size_um_8', 'grain_size_um_12.5']
+    """
+    if len(conditions) == 1:
+        return [out]
+    names = ["_".join(f"{name}_{value:g}" for name, value in sorted(c.scalars.items())) for c in conditions]
+    if len(set(names)) < len(names) or not all(names):
+        raise InputError("several conditions need scalars that tell them apart")
+    return [out / re.sub(r"[^\w.+-]", "_", name) for name in names]
+
+
+def _from(seeds: list[int], worker: tuple[int, int]) -> list[int]:
+    """Order of work: each worker begins at its own part and goes around."""
+    rank, count = worker
+    if not 0 <= rank < count:
+        raise InputError(f"worker {rank} of {count} is impossible")
+    start = rank * len(seeds) // count
+    return seeds[start:] + seeds[:start]
+
+
+def _relative(model: str, folder: Path) -> str:
+    """Path of the model from where its samples lie, so that both can move together."""
+    if not model:
+        return ""
+    try:
+        return Path(os.path.relpath(Path(model).resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive on Windows
+        return Path(model).resolve().as_posix()
