@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from microgen.core import Condition, ConditionSpec, InputError
+from microgen.core import Condition, ConditionSpec
 from microgen.core import config as core_config
 from microgen.models.codec import Codec
 from microgen.models.guidance import canvas, guided, with_maps
@@ -60,17 +62,16 @@ class Network(nn.Module):
     channels
         Channels of the field.
     conditions
-        Scalars enter through the embedding; maps enter as further channels, with one more that says whether they
-        are given.
+        Scalars enter through the embedding, maps as further channels of the input.
     """
 
     def __init__(self, config: Config, *, dims: int, channels: int, conditions: Sequence[ConditionSpec]) -> None:
         super().__init__()
         self.config, self.conditions = config, tuple(conditions)
-        numbers = sum(c.channels for c in conditions if c.kind == "scalar")
         self.channels = channels
-        self.map_channels = sum(c.channels for c in conditions if c.kind == "map")
-        inputs = channels + (self.map_channels + 1 if self.map_channels else 0)
+        numbers = sum(c.channels for c in conditions if c.kind == "scalar")
+        # each map brings one more channel that says whether it is given
+        inputs = channels + sum(c.channels + 1 for c in conditions if c.kind == "map")
         self.embedding = Embedding(1 + numbers, config.embedding)
         self.unet = UNet(
             dims,
@@ -84,13 +85,33 @@ class Network(nn.Module):
             circular=config.circular,
         )
 
-    def forward(self, x_BCS: Tensor, level_B: Tensor, numbers_BN: Tensor, present_B: Tensor) -> Tensor:
+    def forward(self, x_BCS: Tensor, level_B: Tensor, numbers_BN: Tensor, present_BN: Tensor) -> Tensor:
         """Return the raw prediction; `x_BCS` carries the map channels, where there are any, after the field."""
         told = torch.cat([level_B[:, None].to(numbers_BN), numbers_BN], dim=1)
-        present = present_B[:, None].expand_as(numbers_BN)
-        shown = torch.cat([torch.ones_like(told[:, :1]), present], dim=1)
+        shown = torch.cat([torch.ones_like(told[:, :1]), present_BN], dim=1)
         result: Tensor = self.unet(x_BCS, self.embedding(told, shown))
         return result
+
+
+@dataclass(frozen=True)
+class Told:
+    """Conditions as the network sees them.
+
+    Attributes
+    ----------
+    numbers, present
+        Encoded scalars ``(B, N)``, and 1 where they are given.
+    maps
+        Encoded maps ``(B, M, *S)``, each followed by a channel that is 1 where it is given; M may be 0.
+    """
+
+    numbers: Tensor
+    present: Tensor
+    maps: Tensor
+
+    def nothing(self) -> Told:
+        """Return the same with nothing given."""
+        return Told(self.numbers, 0 * self.present, 0 * self.maps)
 
 
 def build(config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> Network:
@@ -110,17 +131,15 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
         physical units.
     """
     net, x = state.net, batch["x"]
-    config: Config = net.config
-    precondition = config.precondition
-    u = torch.rand(len(x) + 1, generator=state.generator, device=x.device)
-    # evenly spread noise levels over the batch: the loss is less noisy (Kingma et al. 2021, appendix I)
-    sigma = precondition.draw((torch.arange(len(x), device=x.device) + u[: len(x)]) / len(x))
+    precondition = net.config.precondition
+    u = torch.rand(len(x), generator=state.generator, device=x.device)
+    # one noise level in each of B equal parts of the distribution: a quieter loss (Kingma et al. 2021, appendix I)
+    sigma = precondition.draw((torch.arange(len(x), device=x.device) + u) / len(x))
     noise = torch.randn(x.shape, generator=state.generator, device=x.device)
-    shown = torch.rand(len(x), generator=state.generator, device=x.device) >= config.condition_dropout
-    numbers, maps = encode_conditions(net.conditions, batch["scalars"], batch["maps"], like=x)
+    kept = _kept(net, len(x), state.generator)
+    told = encode_conditions(net.conditions, batch["scalars"], batch["maps"], like=x, kept=kept)
     noisy = x + sigma.reshape(-1, *(1,) * (x.ndim - 1)) * noise
-    seen = noisy if maps is None else torch.cat([noisy, maps], dim=1)
-    denoised = _denoiser(net, numbers, shown.to(x), state.autocast)(seen, sigma)
+    denoised = denoiser(net, told, autocast=state.autocast)(torch.cat([noisy, told.maps], dim=1), sigma)
     error = (denoised - x).square().flatten(1).mean(dim=1)
     loss = (precondition.weight(sigma) * error).mean()
     state.backward(loss)
@@ -129,64 +148,52 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
 
 
 def generate(
-    model: Model, seeds: Sequence[int], condition: Condition, shape: tuple[int, ...], options: SampleOptions
+    model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
 ) -> Tensor:
-    """Make encoded samples ``(B, C, *S)``, one per seed; all that is random comes from the seeds.
-
-    Without any condition the model chooses freely; with some of its conditions it needs them all.
-    """
+    """Make one encoded sample ``(B, C, *S)`` per seed; see :meth:`microgen.models.model.Model.sample`."""
     net: Any = model.net
     noise = SeedNoise(seeds, (net.channels, *shape), model.device)
-    like = torch.zeros(1, net.channels, *shape, device=model.device)
-    if not condition:
-        return integrate(_fitted(model, net, like, options), noise, options, net.config.precondition)
-    scalars = {name: torch.tensor([value], device=model.device) for name, value in condition.scalars.items()}
-    maps = {name: torch.tensor(m, device=model.device)[None] for name, m in condition.maps.items()}
-    numbers, layers = encode_conditions(net.conditions, scalars, maps, like=like)
-    obeying = _fitted(model, net, like, options, numbers, layers)
+    like = torch.zeros((len(seeds), net.channels, *shape), device=model.device)
+    scalars = {name: torch.full((len(seeds),), value) for name, value in condition.scalars.items()}
+    maps = {name: torch.from_numpy(np.array(values))[None] for name, values in condition.maps.items()}
+    told = encode_conditions(net.conditions, scalars, maps, like=like)
+    obeying, free = (_on_canvas(model, t, shape, options) for t in (told, told.nothing()))
     interval = options.guidance_interval or (0.0, math.inf)
-    denoise = guided(obeying, _fitted(model, net, like, options), options.guidance, interval=interval)
+    denoise = guided(obeying, free, options.guidance, interval=interval)
     return integrate(denoise, noise, options, net.config.precondition)
 
 
-def _fitted(
-    model: Model,
-    net: Network,
-    like: Tensor,
-    options: SampleOptions,
-    numbers: Tensor | None = None,
-    maps: Tensor | None = None,
-) -> Denoise:
-    """Denoiser for a canvas, with its conditions built in; the one that ignores them where no numbers are given."""
-    count = sum(c.channels for c in net.conditions if c.kind == "scalar")
-    obeying, free = denoisers(net, like.new_zeros(1, count) if numbers is None else numbers, autocast=nullcontext)
+def _on_canvas(model: Model, told: Told, shape: Sequence[int], options: SampleOptions) -> Denoise:
+    """Denoiser of a canvas of any size, with its conditions built in."""
+    net: Any = model.net
     denoise = canvas(
-        free if numbers is None else obeying,
-        like.shape[2:],
+        denoiser(net, told),
+        shape,
         model.patch,
         periodic=options.periodic,
         circular=net.config.circular,
         window=options.window,
     )
-    if not net.map_channels:
-        return denoise
-    return with_maps(denoise, like.new_zeros(1, net.map_channels, *like.shape[2:]) if maps is None else maps)
+    return with_maps(denoise, told.maps)
 
 
-def denoisers(net: Network, numbers_BN: Tensor, *, autocast: Autocast) -> tuple[Denoise, Denoise]:
-    """Return the denoiser that obeys the conditions and the one that ignores them.
+def denoiser(net: Network, told: Told, *, autocast: Autocast = nullcontext) -> Denoise:
+    """Return ``denoise(x, sigma)``, where `x` carries the maps of `told` as further channels.
 
-    Both take map channels appended to `x` (:func:`microgen.models.guidance.with_maps`) where the network has some.
-
-    Parameters
-    ----------
-    numbers_BN
-        From :func:`encode_conditions`.
-    autocast
-        Called for a context manager around each evaluation.
+    The maps ride on `x` so that windows cut both alike (:func:`microgen.models.guidance.with_maps`).
     """
-    shown = numbers_BN.new_ones(1)
-    return _denoiser(net, numbers_BN, shown, autocast), _denoiser(net, numbers_BN, 0 * shown, autocast)
+
+    def denoise(x_BCS: Tensor, sigma: Tensor) -> Tensor:
+        field, maps = x_BCS[:, : net.channels], x_BCS[:, net.channels :]
+
+        def network(scaled: Tensor, level_B: Tensor) -> Tensor:
+            with autocast():
+                result: Tensor = net(torch.cat([scaled, maps], 1), level_B, told.numbers, told.present)
+                return result
+
+        return net.config.precondition.denoise(network, field, sigma)
+
+    return denoise
 
 
 def encode_conditions(
@@ -195,30 +202,35 @@ def encode_conditions(
     maps: Mapping[str, Tensor],
     *,
     like: Tensor,
-) -> tuple[Tensor, Tensor | None]:
-    """From physical units to what the network sees: numbers ``(B, N)`` and map channels ``(B, M, *S)`` or None.
+    kept: Tensor | None = None,
+) -> Told:
+    """From physical units to what the network sees; a condition that is not given is left to the model.
 
-    A scalar given for a condition that the model knows as a map is spread over the picture.
-
-    Raises
-    ------
-    InputError
-        If a condition is missing.
+    Parameters
+    ----------
+    scalars, maps
+        ``(B,)`` and ``(B or 1, *S)`` by name; a scalar for a condition known as a map is spread over the picture.
+    like
+        Field ``(B, C, *S)`` that gives the number, grid and device.
+    kept
+        ``(B, len(conditions))`` of 0 and 1: 0 hides a condition.
     """
-    numbers, layers = [like.new_zeros(len(like), 0)], []
-    for spec in conditions:
-        values = maps.get(spec.name) if spec.kind == "map" else None
+    batch, grid = len(like), like.shape[2:]
+    numbers, present = [like.new_zeros(batch, 0)], [like.new_zeros(batch, 0)]
+    layers = [like.new_zeros(batch, 0, *grid)]
+    for i, spec in enumerate(conditions):
+        values = (maps if spec.kind == "map" and spec.name in maps else scalars).get(spec.name)
+        given = like.new_ones(batch) if kept is None else kept[:, i].to(like)
         if values is None:
-            if spec.name not in scalars:
-                raise InputError(f"the model needs the condition {spec.name!r}, which is not given")
-            values = scalars[spec.name]
-        values = values.to(like)
+            given, values = 0 * given, like.new_full((batch,), spec.low)
         if spec.kind == "scalar":
-            numbers.append(_encoded(spec, values))
+            numbers.append(_encoded(spec, values.to(like)))
+            present.append(given[:, None].expand(-1, spec.channels))
         else:
-            grid = values if values.ndim > 1 else values.reshape(-1, *(1,) * (like.ndim - 2))
-            layers.append(_encoded(spec, grid.expand(len(like), *like.shape[2:])))
-    return torch.cat(numbers, dim=1), torch.cat(layers, dim=1) if layers else None
+            spread = values.to(like).reshape(-1, *(values.shape[1:] or (1,) * len(grid))).expand(batch, *grid)
+            flag = given.reshape(-1, 1, *(1,) * len(grid)).expand(-1, 1, *grid)
+            layers += [_encoded(spec, spread) * flag, flag]
+    return Told(torch.cat(numbers, dim=1), torch.cat(present, dim=1), torch.cat(layers, dim=1))
 
 
 def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:
@@ -234,26 +246,9 @@ def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:
     return scaled[:, None]
 
 
-def _denoiser(net: Network, numbers_BN: Tensor, shown_B: Tensor, autocast: Autocast) -> Denoise:
-    """Denoiser of the field; the map channels behind it are shown to the network as they are, without scaling."""
-
-    def denoise(x_BCS: Tensor, sigma: Tensor) -> Tensor:
-        field, maps = x_BCS[:, : net.channels], x_BCS[:, net.channels :]
-        shown = shown_B.expand(len(field))
-
-        def network(scaled: Tensor, level_B: Tensor) -> Tensor:
-            seen = _with_maps(scaled, maps, shown)
-            with autocast():
-                result: Tensor = net(seen, level_B, numbers_BN.expand(len(seen), -1), shown)
-                return result
-
-        return net.config.precondition.denoise(network, field, sigma)
-
-    return denoise
-
-
-def _with_maps(x_BCS: Tensor, maps_BMS: Tensor, shown_B: Tensor) -> Tensor:
-    if not maps_BMS.shape[1]:
-        return x_BCS
-    flag = shown_B.to(x_BCS).reshape(-1, *(1,) * (x_BCS.ndim - 1)).expand(-1, 1, *x_BCS.shape[2:])
-    return torch.cat([x_BCS, maps_BMS * flag, flag], dim=1)
+def _kept(net: Network, batch: int, generator: torch.Generator) -> Tensor:
+    """Which conditions each crop shows: all are hidden together at times, and one by one where there are several."""
+    share, count, device = net.config.condition_dropout, len(net.conditions), generator.device
+    together = torch.rand(batch, 1, generator=generator, device=device) >= share
+    alone = torch.rand(batch, count, generator=generator, device=device) >= (share if count > 1 else 0.0)
+    return together & alone

@@ -58,7 +58,8 @@ class UNet(nn.Module):
         circular: bool = False,
     ) -> None:
         super().__init__()
-        self.patch, self.padding = patch, _padding(circular=circular)
+        self.patch = patch
+        self.padding: Padding = _padding(circular=circular)
         self.multiple = patch * 2 ** (len(channels) - 1)
         fold = patch**dims
         self.stem = _conv(dims, in_channels * fold, channels[0], self.padding)
