@@ -3,6 +3,7 @@
 from microgen.data.dataset import Dataset, Item, Split, write_dataset
 from microgen.data.patches import Batch, Patches
 from microgen.data.plan import Plan, fingerprint_path, plan_path, read_plan, write_plan
+from microgen.data.prepare import prepare
 
 __all__ = [
     "Batch",
@@ -13,6 +14,7 @@ __all__ = [
     "Split",
     "fingerprint_path",
     "plan_path",
+    "prepare",
     "read_plan",
     "write_dataset",
     "write_plan",

@@ -12,6 +12,8 @@ from scipy import ndimage
 
 from microgen.core import InputError
 from microgen.data.windows import Windows, fractions, intercepts
+from microgen.stats.boundaries import segment
+from microgen.stats.grains import local_size_map
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,6 @@ class Measure:
 
 def boundaries(intensity: NDArray[Any], spacing_um: float) -> NDArray[np.bool_]:
     """Boundary mask of an etched micrograph at its pixel size."""
-    from microgen.stats.boundaries import segment
-
     return np.asarray(segment(intensity, spacing=spacing_um), dtype=np.bool_)
 
 
@@ -51,10 +51,7 @@ def _grain_windows(intensity: NDArray[Any], spacing_um: float) -> Windows:
 
 
 def _grain_map(intensity: NDArray[Any], spacing_um: float, window_um: float) -> NDArray[Any]:
-    from microgen.stats.grains import local_size_map
-
-    spacing = (spacing_um, spacing_um)
-    return np.asarray(local_size_map(boundaries(intensity, spacing_um), spacing, window_um))
+    return local_size_map(boundaries(intensity, spacing_um), spacing=spacing_um, window_um=window_um)
 
 
 def _phase_windows(phase: NDArray[Any], spacing_um: float) -> Windows:

@@ -62,7 +62,7 @@ def _axis(values: NDArray[Any], axis: int, factor: float, count: int, categorica
     centres = (np.arange(count) + 0.5) * factor - 0.5
     if categorical or abs(factor - 1) < 1e-9:
         nearest = np.clip(np.floor(centres + 0.5).astype(int), 0, values.shape[axis] - 1)
-        return np.take(values, nearest, axis=axis)
+        return np.asarray(np.take(values, nearest, axis=axis))
     moved = np.moveaxis(values, axis, 0).astype(np.float64)
     made = _averaged(moved, factor, count) if factor > 1 else _splined(moved, centres)
     return np.moveaxis(made, 0, axis)
