@@ -2,12 +2,24 @@
 
 from microgen.stats.correlation import correlate, s2
 from microgen.stats.curve import Curve
+from microgen.stats.descriptors import DESCRIPTORS, Descriptor
+from microgen.stats.interval import bootstrap_ci, circular_mean
 from microgen.stats.lineal import chord_lengths, lineal_path, mean_chord_length
+from microgen.stats.measurement import Measurement
+from microgen.stats.measuring import applicable, measure
 from microgen.stats.orientation import StructureTensor, local_direction, structure_tensor
 from microgen.stats.phases import phase_fraction, specific_surface
+from microgen.stats.pooling import pool
 from microgen.stats.spectrum import correlation_length, power_spectrum
 
 __all__ = [
+    "DESCRIPTORS",
+    "Descriptor",
+    "Measurement",
+    "applicable",
+    "bootstrap_ci",
+    "circular_mean",
+    "measure",
     "Curve",
     "StructureTensor",
     "chord_lengths",
@@ -17,6 +29,7 @@ __all__ = [
     "local_direction",
     "mean_chord_length",
     "phase_fraction",
+    "pool",
     "power_spectrum",
     "s2",
     "specific_surface",

@@ -85,7 +85,8 @@ def correlate(
     other = inside if b is a else b & valid if b.dtype == bool else b * valid
     overlap = _sums(valid, valid, lags, periodic=periodic)
     sums = _sums(inside, other, lags, periodic=periodic)
-    means: NDArray[Any] = np.divide(sums, overlap, out=np.full_like(sums, np.nan), where=overlap > max(0.5, 1e-6 * a.size))
+    known = overlap > max(0.5, 1e-6 * a.size)
+    means: NDArray[Any] = np.divide(sums, overlap, out=np.full_like(sums, np.nan), where=known)
     return means
 
 

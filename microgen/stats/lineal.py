@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from microgen.core import InputError
 from microgen.stats.correlation import checked_spacing
 from microgen.stats.curve import Curve
+from microgen.stats.phases import crossings, phase_fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +149,10 @@ def mean_chord_length(
     periodic: bool = False,
     mask: NDArray[Any] | None = None,
 ) -> float:
-    """Return the mean chord length in micrometres: length of line inside the region per chord.
+    """Return the mean chord length in micrometres: twice the fraction of the region per chord end.
 
-    A chord cut at one end counts half, one cut at both ends not at all, so that the frame brings no bias.
+    Fraction of the grid points and chord ends per length of line are both free of bias from the frame, whatever
+    the chords that it cuts.
 
     Parameters
     ----------
@@ -164,19 +166,19 @@ def mean_chord_length(
 
     Examples
     --------
-    >>> mean_chord_length(np.array([[0, 1, 1, 0, 1]], bool), spacing=(1, 1), axis=1)
-    2.0
+    >>> mean_chord_length(np.array([[0, 1, 1, 0, 1, 1]], bool), spacing=(1, 0.5), axis=1, periodic=True)
+    1.0
     """
     inside = _indicator(region, mask)
     step = checked_spacing(spacing, inside.ndim)
-    length = ends = 0.0
+    valid = None if mask is None else np.asarray(mask, dtype=bool)
+    length, ends = 0.0, 0
     for k in _axes(inside.ndim, axis):
-        found = runs(inside, k, periodic=periodic, mask=mask)
-        length += float(found.lengths.sum()) * step[k]
-        ends += float((2 - found.cut).sum())
+        count, pairs = crossings(inside, np.eye(inside.ndim, dtype=int)[k], periodic=periodic, mask=valid)
+        length, ends = length + pairs * step[k], ends + count
     if ends == 0:
         raise InputError("no chord of this region ends inside the frame, so its mean chord length is not known")
-    return 2 * length / ends
+    return 2 * phase_fraction(inside, mask=valid) * length / ends
 
 
 def _lineal_path(

@@ -76,14 +76,23 @@ def specific_surface(
     valid = None if mask is None else np.asarray(mask, dtype=bool)
     directions = _directions(inside.ndim)
     weights = _direction_weights(directions * step)
-    rates = [_crossings(inside, d, valid, periodic=periodic) / np.linalg.norm(d * step) for d in directions]
+    counts = [crossings(inside, d, periodic=periodic, mask=valid) for d in directions]
+    rates = [count / pairs for count, pairs in counts] / np.linalg.norm(directions * step, axis=1)
     return float(np.dot(weights, rates)) * (np.pi / 2 if inside.ndim == 2 else 2)
 
 
-def _crossings(
-    inside: NDArray[np.bool_], direction: NDArray[np.intp], valid: NDArray[np.bool_] | None, *, periodic: bool
-) -> float:
-    """Fraction of the valid pairs of neighbours in one direction of which one lies inside and one outside."""
+def crossings(
+    inside: NDArray[np.bool_],
+    direction: NDArray[np.intp],
+    *,
+    periodic: bool = False,
+    mask: NDArray[np.bool_] | None = None,
+) -> tuple[int, int]:
+    """Count the pairs of neighbours in one direction that a surface separates, and all valid pairs.
+
+    >>> crossings(np.array([[True, True, False]]), np.array([0, 1]))
+    (1, 2)
+    """
     if periodic:
         near, far = (slice(None),) * inside.ndim, None
     else:
@@ -94,14 +103,14 @@ def _crossings(
         return values[far] if far else np.roll(values, (-direction).tolist(), list(range(values.ndim)))
 
     different = inside[near] != moved(inside)
-    if valid is None:
+    if mask is None:
         pairs = different.size
     else:
-        both = valid[near] & moved(valid)
+        both = mask[near] & moved(mask)
         different, pairs = different & both, int(np.count_nonzero(both))
     if pairs == 0:
         raise InputError("there is no pair of valid neighbours to measure a surface with")
-    return float(np.count_nonzero(different) / pairs)
+    return int(np.count_nonzero(different)), pairs
 
 
 def _directions(ndim: int) -> NDArray[np.intp]:

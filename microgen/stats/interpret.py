@@ -1,0 +1,112 @@
+"""Saying what the values of a picture mean: phases or grains instead of gray. Nothing here is ever guessed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgen.core import InputError, Microstructure
+
+MOST_PHASES = 32
+"""More different values than this are gray values, not phases."""
+
+
+def thresholded(microstructure: Microstructure, threshold: float | Literal["otsu"]) -> Microstructure:
+    """Split an intensity into the phases ``dark`` (0) and ``bright`` (1).
+
+    Parameters
+    ----------
+    microstructure
+        With the field ``intensity``.
+    threshold
+        Values above it are bright; ``"otsu"`` finds the value that separates the histogram best.
+
+    Returns
+    -------
+    Microstructure
+        With the field ``phase`` in place of ``intensity``, and the scalar ``threshold``.
+
+    Raises
+    ------
+    InputError
+        If one phase would be empty.
+
+    References
+    ----------
+    Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62, doi:10.1109/TSMC.1979.4310076.
+
+    Examples
+    --------
+    >>> m = Microstructure({"intensity": np.array([[10, 200], [12, 220]], np.uint8)}, spacing=(1, 1))
+    >>> thresholded(m, "otsu")["phase"].tolist()
+    [[0, 1], [0, 1]]
+    """
+    gray = microstructure["intensity"]
+    if gray.min() == gray.max():
+        raise InputError(f"all pixels have the value {gray.flat[0]}: there is nothing to split into phases")
+    level = _otsu(gray) if threshold == "otsu" else float(threshold)
+    bright = gray > level
+    if bright.all() or not bright.any():
+        raise InputError(
+            f"a threshold of {level:g} leaves one phase empty; the values are {gray.min()} to {gray.max()}"
+        )
+    scalars = {**microstructure.scalars, "threshold": level}
+    return _replaced(microstructure, "phase", bright.astype(np.uint8), ("dark", "bright"), scalars)
+
+
+def labelled(microstructure: Microstructure, kind: Literal["phase", "grain"]) -> Microstructure:
+    """Take the values of a picture as labels.
+
+    Parameters
+    ----------
+    microstructure
+        With the field ``intensity`` holding whole numbers.
+    kind
+        ``"phase"``: each value is a phase, in ascending order, named by its value. ``"grain"``: each value is a
+        grain, 0 is boundary.
+
+    Raises
+    ------
+    InputError
+        For fractions, negative grains, or too many phases.
+
+    Examples
+    --------
+    >>> m = Microstructure({"intensity": np.array([[0, 255], [128, 255]], np.uint8)}, spacing=(1, 1))
+    >>> labelled(m, "phase")["phase"].tolist(), labelled(m, "phase").phases
+    ([[0, 2], [1, 2]], ('0', '128', '255'))
+    """
+    labels = _whole_numbers(microstructure["intensity"])
+    if kind == "grain":
+        if labels.min() < 0:
+            raise InputError(f"grain labels start at 0, got {labels.min()}")
+        return _replaced(microstructure, "grain", labels, (), dict(microstructure.scalars))
+    values, index = np.unique(labels, return_inverse=True)
+    if len(values) > MOST_PHASES:
+        raise InputError(f"{len(values)} different values are gray values, not phases; split them with a threshold")
+    names = tuple(map(str, values.tolist()))
+    phase = index.reshape(labels.shape).astype(np.uint8)
+    return _replaced(microstructure, "phase", phase, names, dict(microstructure.scalars))
+
+
+def _replaced(
+    m: Microstructure, name: str, values: NDArray[Any], phases: tuple[str, ...], scalars: dict[str, float]
+) -> Microstructure:
+    others = {key: field for key, field in m.fields.items() if key != "intensity"}
+    return Microstructure({**others, name: values}, m.spacing, phases, scalars, m.source)
+
+
+def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind != "f":
+        return values
+    if (values != np.rint(values)).any():
+        raise InputError("labels are whole numbers, and here are fractions; split gray values with a threshold")
+    return np.asarray(values.astype(np.int64))
+
+
+def _otsu(gray: NDArray[Any]) -> float:
+    from skimage.filters import threshold_otsu
+
+    return float(threshold_otsu(gray))

@@ -1,0 +1,154 @@
+"""Measuring all descriptors that apply to a microstructure."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgen.core import InputError, Microstructure
+from microgen.stats.curve import Curve
+from microgen.stats.descriptors import DESCRIPTORS, Descriptor
+from microgen.stats.interval import bootstrap_ci
+from microgen.stats.measurement import Measurement
+from microgen.stats.views import Views, regions
+
+Array = NDArray[Any]
+_TILES = {2: 4, 3: 2}  # along each axis
+_SMALLEST_TILE = 16
+
+
+def measure(
+    microstructure: Microstructure,
+    names: Iterable[str] | None = None,
+    *,
+    phase: int | None = None,
+    periodic: bool = False,
+    intervals: bool = True,
+) -> dict[str, Measurement]:
+    """Measure every descriptor that the fields allow, or those named.
+
+    Parameters
+    ----------
+    microstructure
+        With ``phase``, ``grain``, ``boundary`` or ``intensity``; a field ``mask`` is obeyed.
+        An intensity without phases, grains or boundaries is taken as a micrograph of etched grain boundaries,
+        which are found in it; it is never split into phases.
+    names
+        Names of :data:`DESCRIPTORS`.
+    phase
+        Index of the phase of interest, by default 1. With more than two phases and no choice, every phase is
+        measured and its name follows a colon: ``"phase_fraction:pores"``.
+    periodic
+        The structure wraps around at the frame.
+    intervals
+        False leaves out the intervals that need the parts of the picture to be measured again.
+
+    Returns
+    -------
+    dict
+        Measurements by name. Where a picture does not allow one (no boundary in it, say), its ``value`` is
+        None and its ``note`` says why.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, one that the fields do not allow, or a phase that is not there.
+
+    Examples
+    --------
+    >>> board = (np.indices((64, 64)).sum(0) % 2).astype(np.uint8)
+    >>> found = measure(Microstructure({"phase": board}, spacing=(1, 1)), ["phase_fraction"])
+    >>> found["phase_fraction"].value, found["phase_fraction"].n
+    (0.5, 16)
+    """
+    results: dict[str, Measurement] = {}
+    for suffix, index in regions(microstructure, phase).items():
+        views = Views(microstructure, index, periodic=periodic)
+        for name in _wanted(names, views):
+            if not suffix or DESCRIPTORS[name].needs[0] in Views.OF_PHASE:
+                results[name + suffix] = _measured(DESCRIPTORS[name], views, intervals=intervals)
+            elif name not in results:
+                results[name] = _measured(DESCRIPTORS[name], views, intervals=intervals)
+    return results
+
+
+def applicable(microstructure: Microstructure) -> list[str]:
+    """Names of the descriptors that the fields of a microstructure allow, in the order of the table.
+
+    >>> applicable(Microstructure({"mask": np.ones((8, 8), bool)}, spacing=(1, 1)))
+    []
+    """
+    return _applicable(Views(microstructure, 1))
+
+
+def _wanted(names: Iterable[str] | None, views: Views) -> list[str]:
+    known = _applicable(views)
+    if names is None:
+        return known
+    wanted = list(names)
+    for name in wanted:
+        if name not in DESCRIPTORS:
+            near = difflib.get_close_matches(name, DESCRIPTORS, n=1)
+            raise InputError(f"no descriptor {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if name not in known:
+            fields = ", ".join(views.microstructure.fields)
+            raise InputError(f"{name} needs {DESCRIPTORS[name].needs[0]} data, and here is only {fields}")
+    return wanted
+
+
+def _applicable(views: Views) -> list[str]:
+    dims = views.microstructure.ndim
+    return [n for n, d in DESCRIPTORS.items() if dims in d.dims and all(views.has(need) for need in d.needs)]
+
+
+def _measured(descriptor: Descriptor, views: Views, *, intervals: bool) -> Measurement:
+    try:
+        array = views.get(descriptor.needs[0])
+        found = descriptor.function(array, **views.frame)
+    except InputError as error:
+        return Measurement(unit=descriptor.unit, note=str(error))
+    if isinstance(found, Curve):
+        return Measurement(unit=descriptor.unit, x=found.x, y=found.y, x_unit=descriptor.x_unit)
+    if not isinstance(found, Measurement):
+        found = Measurement(float(found))
+    found = replace(found, unit=descriptor.unit)
+    return found if found.ci95 or not intervals else _with_interval(found, descriptor, array, views)
+
+
+def _with_interval(found: Measurement, descriptor: Descriptor, array: Array, views: Views) -> Measurement:
+    """Add the interval that the scatter between tiles of the picture gives, centred on the value."""
+    parts = np.array(list(_tile_values(descriptor, array, views)))
+    if len(parts) < 4 or found.value is None:
+        return found
+    offset = parts - found.value
+    if descriptor.period:
+        offset = (offset + descriptor.period / 2) % descriptor.period - descriptor.period / 2
+    low, high = bootstrap_ci(offset)
+    shift = found.value - float(offset.mean())
+    return replace(found, ci95=(low + shift, high + shift), n=len(parts))
+
+
+def _tile_values(descriptor: Descriptor, array: Array, views: Views) -> Iterator[float]:
+    """The descriptor of each tile of the picture; tiles that do not allow it are left out."""
+    mask = views.frame["mask"]
+    for tile in _tiles(array.shape[: views.microstructure.ndim]):
+        part = None if mask is None else mask[tile]
+        try:
+            found = descriptor.function(array[tile], spacing=views.frame["spacing"], periodic=False, mask=part)
+        except InputError:
+            continue
+        value = found.value if isinstance(found, Measurement) else float(found)
+        if value is not None and np.isfinite(value):
+            yield value
+
+
+def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    cuts = [np.linspace(0, n, _TILES[len(shape)] + 1).astype(int) for n in shape]
+    if min(int(np.diff(c).min()) for c in cuts) >= _SMALLEST_TILE:
+        yield from itertools.product(*([slice(a, b) for a, b in itertools.pairwise(c)] for c in cuts))
