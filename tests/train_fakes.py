@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from microgen.train.loop import Trainer
 class Net(nn.Module):
     """Two convolutions and dropout, so that both the generator and dropout matter."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1)
-        self.drop = nn.Dropout(0.2)
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.second(self.drop(torch.tanh(self.first(x))))
@@ -35,7 +36,10 @@ class Net(nn.Module):
 class Denoiser:
     """Learns to remove noise; may be told to give NaN or to run out of memory."""
 
-    def __init__(self, *, nan_in: str = "", nan_from: int = -1, nan_times: int = 99, most: int = 10**9) -> None:
+    def __init__(
+        self, *, noise: float = 1.0, nan_in: str = "", nan_from: int = -1, nan_times: int = 99, most: int = 10**9
+    ) -> None:
+        self.noise = noise
         self.nan_in, self.nan_from, self.nan_left, self.most = nan_in, nan_from, nan_times, most
         self.sizes: list[int] = []
 
@@ -44,7 +48,7 @@ class Denoiser:
         self.sizes.append(len(x))
         if len(x) > self.most:
             raise torch.OutOfMemoryError("out of memory: this is a test")
-        noise = torch.randn(x.shape, generator=state.generator, device=state.device)
+        noise = self.noise * torch.randn(x.shape, generator=state.generator, device=state.device)
         with state.autocast():
             loss = (state.net(x + noise) - x).square().mean()
         if self.nan_in == "loss" and self._strike(step):
@@ -72,14 +76,31 @@ class Stripes:
         return {"field": field, "scalars": {"phase": phase[:, 0, 0, 0]}, "maps": {}}
 
 
+class Same(Stripes):
+    """The same crops whatever the generator."""
+
+    def batch(self, rng: np.random.Generator, n: int) -> dict[str, Any]:
+        return super().batch(np.random.default_rng(1), n)
+
+
 def write_model(path: Path, net: nn.Module, facts: Any) -> None:
     write_whole(path, lambda temporary: save_file(net.state_dict(), temporary, {"facts": json.dumps(dict(facts))}))
 
 
-def make_job(family: Any = None, *, held_out: bool = True, **changes: Any) -> Job:
+__all__ = ["replace"]
+
+
+def make_job(family: Any = None, *, dropout: float = 0.2, held_out: Any = True, **changes: Any) -> Job:
     torch.manual_seed(0)
-    values = {"family": family or Denoiser(), "net": Net(), "encode": torch.from_numpy, "patches": Stripes()}
-    return Job(**{**values, "held_out": Stripes() if held_out else None, "write_model": write_model, **changes})
+    values = {"family": family or Denoiser(), "net": Net(dropout), "encode": torch.from_numpy, "patches": Stripes()}
+    return Job(
+        **{
+            **values,
+            "held_out": Stripes() if held_out is True else held_out or None,
+            "write_model": write_model,
+            **changes,
+        }
+    )
 
 
 def make_config(**changes: Any) -> TrainConfig:
@@ -102,5 +123,11 @@ def weights(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def without_chance() -> Job:
+    """A job in which all crops are the same and nothing is random."""
+    return make_job(Denoiser(noise=0.0), dropout=0.0, patches=Same(), held_out=Same())
+
+
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+    options = json.loads(sys.argv[2])
+    train(Path(sys.argv[1]), without_chance() if options.pop("without_chance", False) else None, **options)
