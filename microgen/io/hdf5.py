@@ -1,7 +1,12 @@
-"""microgen's own HDF5 file of one Microstructure: every field, scale, phases, scalars, source and recipe."""
+"""microgen's own HDF5 file of one Microstructure: every field, scale, phases, scalars, source and recipe.
+
+The first 512 bytes (the user block, which HDF5 leaves to applications) hold a seal: the SHA-256 of all that follows.
+It is checked before the HDF5 library sees the file, because that library hangs or crashes on some damaged files.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,16 +25,18 @@ EXTENSIONS = (".h5", ".hdf5")
 
 FORMAT = "microgen-sample"
 VERSION = 1
+SEAL_BYTES = 512
 
-_STORAGE = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True, "track_times": False}
+_SEAL = FORMAT.encode() + b" sha256 "
+
+_STORAGE = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "track_times": False}
 _LARGEST_TEXT = 60_000  # bytes; HDF5 keeps an attribute in an object header of 64 KiB
 
 
 def read(path: Path, options: Options) -> Recording:
-    """Read the structure that :func:`write` wrote; links and data outside the file are refused."""
+    """Read the structure that :func:`write` wrote; damage, links and data outside the file are refused."""
+    _check_seal(path)
     with h5py.File(path, "r") as file:
-        if file.attrs.get("format") != FORMAT:
-            raise InputError(_foreign(file))
         structure = _read_structure(file, path, options.max_pixels)
         recipe = _text(file, RECIPE_KEY)
     header = own.Own("", "", structure.shape, structure.spacing, (), {}, recipe)
@@ -37,8 +44,8 @@ def read(path: Path, options: Options) -> Recording:
 
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
-    """Write all fields, losslessly compressed and with checksums; the same structure gives the same bytes."""
-    with h5py.File(path, "w") as file:
+    """Write all fields, losslessly compressed; the same structure gives the same bytes."""
+    with h5py.File(path, "w", userblock_size=SEAL_BYTES) as file:
         file.attrs.update(format=FORMAT, version=VERSION)
         _set_text(file, own.SPACING_KEY, list(structure.spacing))
         _set_text(file, "microgen:phases", list(structure.phases))
@@ -48,6 +55,9 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
             _set_text(file, RECIPE_KEY, dict(recipe))
         for name, values in structure.fields.items():
             file.create_dataset(f"fields/{name}", data=values, **_STORAGE)
+    seal = _seal(path)
+    with path.open("r+b") as stream:
+        stream.write(seal)
 
 
 def _read_structure(file: h5py.File, path: Path, max_pixels: int) -> Microstructure:
@@ -63,6 +73,7 @@ def _read_structure(file: h5py.File, path: Path, max_pixels: int) -> Microstruct
 
 def read_own(path: Path) -> dict[str, Any]:
     """Header texts of the file."""
+    _check_seal(path)
     with h5py.File(path, "r") as file:
         recipe = _text(file, RECIPE_KEY)
     return {} if recipe is None else {RECIPE_KEY: recipe}
@@ -71,10 +82,29 @@ def read_own(path: Path) -> dict[str, Any]:
 def recognises(path: Path) -> bool:
     """True for a file of samples, False for other HDF5 (data sets, foreign files)."""
     try:
-        with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except Exception:  # HDF5 raises many types on foreign bytes; none of them is a file of ours
+        with path.open("rb") as stream:
+            return stream.read(len(_SEAL)) == _SEAL
+    except OSError:
         return False
+
+
+def _seal(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        stream.seek(SEAL_BYTES)
+        return _SEAL + hashlib.file_digest(stream, "sha256").hexdigest().encode()
+
+
+def _check_seal(path: Path) -> None:
+    seal = _seal(path)
+    with path.open("rb") as stream:
+        found = stream.read(len(seal))
+    if found[: len(_SEAL)] != _SEAL:
+        raise InputError(
+            f"{path} is not a sample that microgen wrote; data sets go where a command asks for DATA, "
+            "images in other HDF5 files must be exported as TIFF or .npy"
+        )
+    if found != seal:
+        raise InputError(f"{path} is damaged: its content does not match its checksum; make or copy it again")
 
 
 def _read_dataset(folder: h5py.Group, name: str, path: Path, max_pixels: int) -> np.ndarray[Any, np.dtype[Any]]:
@@ -101,10 +131,3 @@ def _set_text(group: h5py.Group, key: str, value: Any) -> None:
 def _text(group: h5py.Group, key: str) -> Any:
     value = group.attrs.get(key)
     return None if value is None else json.loads(value)
-
-
-def _foreign(file: h5py.File) -> str:
-    kind = file.attrs.get("format")
-    if isinstance(kind, str) and kind.startswith("microgen"):
-        return f"is a {kind} file, not a picture or sample; open it with the command made for it"
-    return "is HDF5 but not written by microgen; export its images as TIFF or .npy"
