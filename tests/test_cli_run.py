@@ -272,3 +272,30 @@ def test_steps_run_on_the_workers_of_a_dask_scheduler(tmp_path: Path) -> None:
         tasks = read_job(path, lambda name: cli.get_command(click.Context(cli), name))
         outcomes = run(tmp_path, tasks, scheduler=cluster.scheduler_address)
     assert set(states(outcomes).values()) == {"done"}, outcomes
+
+
+def test_interruption_stops_the_steps_that_are_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving the workers by an exception ends their processes, and steps not started yet never start."""
+    import subprocess
+    import sys
+    import threading
+
+    running = threading.Event()
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def sleep(started: list[subprocess.Popen[bytes]]) -> tuple[int, str, str, float]:
+        processes.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        started.append(processes[-1])
+        running.set()
+        return processes[-1].wait(), "", "", 0.0
+
+    def interrupt_while_busy() -> None:
+        with execution._workers(1, None) as submit:
+            submit(sleep)
+            submit(sleep)
+            assert running.wait(30)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_while_busy()
+    assert [process.poll() is not None for process in processes] == [True]

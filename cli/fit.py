@@ -1,0 +1,58 @@
+"""Give it a folder of micrographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import config_options, print_result, say
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="FOLDER...", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--pixel-size-um",
+    multiple=True,
+    metavar="UM|PATTERN=UM",
+    help="Micrometres per pixel, where the files do not say; PATTERN= for files whose path ends so (repeatable).",
+)
+@click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Cut off a data bar.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long, in minutes.")
+@click.option("--seed", type=click.IntRange(min=0), help="Fixes the split, the training and the samples.  [default: 0]")
+@config_options
+def command(
+    inputs: tuple[Path, ...],
+    out: Path,
+    pixel_size_um: tuple[str, ...],
+    crop_bottom: int | None,
+    minutes: float | None,
+    seed: int | None,
+    config: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Give it a folder of micrographs: prepare, train, sample and evaluate in one.
+
+    OUT will hold the data set with its plan, the run with the model, samples at five sizes over the learned range
+    and samples with the sizes of the held-out images, one picture of them, the report and a summary. The same
+    command again goes on where it was interrupted and skips what is done. --config and --set change the other
+    settings (samples_per_value=64, values=[10,20,40], sample.preset=fine) and, under plan, those of the plan
+    (plan=["train.batch=32"]).
+    Library twins: microgen.data.prepare, microgen.train.train, microgen.generate.sample_to_folder,
+    microgen.evaluate.evaluate.
+
+    \b
+    Example:  microgen fit micrographs/ steel/ --pixel-size-um 0.37 --minutes 45
+    """
+    from microgen.core.config import merge, read_toml, validate
+    from microgen.core.files import lock
+
+    from .pipeline import FitSettings, fit
+
+    given = {"pixel_size_um": pixel_size_um or None, "crop_bottom": crop_bottom, "minutes": minutes, "seed": seed}
+    table = read_toml(config) if config else {}
+    table = merge(table | {name: value for name, value in given.items() if value is not None}, settings)
+    chosen = validate(FitSettings, table, where="settings of fit")
+    with lock(out / ".lock"):
+        print_result(fit(inputs, out, chosen, say=say))
