@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from microgen.core import Condition, InputError
+from microgen.core import Condition, InputError, Microstructure
 from microgen.generate.folder import SampleFolder
+from microgen.generate.watch import count_samples
 from microgen.models import Model, load_model
 
 
@@ -79,6 +80,58 @@ def sample_to_folder(
         "model_sha256": loaded.sha256,
         "folders": [str(folder) for folder in folders],
     }
+
+
+def preview_request(
+    model: Path | str,
+    out: Path | str,
+    seeds: Sequence[int],
+    *,
+    conditions: Sequence[Condition] = (),
+    file_format: str = "png",
+    **asked: Any,
+) -> dict[str, Any]:
+    """Check the arguments of :func:`sample_to_folder` and say what it would do, without making anything.
+
+    Returns
+    -------
+    dict
+        ``count`` files in all, ``present`` of them already, ``model_sha256``, ``folders``, and the ``requests`` with
+        all defaults filled in.
+    """
+    loaded = load_model(find_model(model))
+    wanted = list(conditions) or [Condition()]
+    requests = [loaded.request(condition, **asked).to_dict() for condition in wanted]
+    folders = condition_folders(Path(out), wanted)
+    return {
+        "count": len(folders) * len(set(seeds)),
+        "present": count_samples(folders, file_format),
+        "model_sha256": loaded.sha256,
+        "folders": [str(folder) for folder in folders],
+        "requests": requests,
+    }
+
+
+def remake(recipe: Mapping[str, Any], folder: Path | str) -> Microstructure:
+    """Make a sample again from the recipe in its file.
+
+    Parameters
+    ----------
+    recipe
+        From :func:`microgen.io.read_recipe`.
+    folder
+        Where the file lies: the model is named relative to it.
+
+    Raises
+    ------
+    InputError
+        If the model is not there, or is another one than it was.
+    """
+    model = load_model(find_model(Path(folder) / recipe["model"]), device=resolve_device(recipe["device"]))
+    if model.sha256 != recipe["model_sha256"]:
+        raise InputError(f"{recipe['model']} is another model than the one this sample was made with")
+    asked = {"shape": recipe["shape"], "batch": recipe.get("batch"), "extrapolate": True, **recipe["options"]}
+    return next(model.sample([recipe["seed"]], Condition(recipe["condition"]), **asked))
 
 
 def find_model(model: Path | str) -> Path:
