@@ -27,7 +27,7 @@ class TrainConfig(Config):
     learning_rate: float = Field(4e-4, gt=0)
     """Highest learning rate, reached after the warm-up."""
     warmup: int = Field(2000, ge=0)
-    """Images over which the learning rate rises linearly."""
+    """Images over which the learning rate rises linearly; at most a tenth of the budget."""
     decay: Literal["cosine", "inverse-sqrt", "none"] = "cosine"
     """How the learning rate falls after the warm-up."""
     weight_decay: float = Field(0.01, ge=0)

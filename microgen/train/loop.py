@@ -31,6 +31,8 @@ from microgen.train.state import JudgeState, TrainState, pieces
 MAX_ROLLBACKS = 3
 SAVING_PART = 0.02
 """Checkpoints take at most about this part of the time, however slow the disk is."""
+WARMUP_PART = 0.1
+"""The warm-up is never more than this part of the budget."""
 _DATA, _NOISE, _JUDGE = 0, 1, 2  # purposes of seeds
 
 
@@ -208,7 +210,8 @@ class Trainer:
 
     def _set_learning_rate(self, images: float) -> None:
         c, total = self.config, self.counters.total
-        factor = schedule.learning_rate_factor(images, warmup=c.warmup, total=total, decay=c.decay)
+        warmup = min(c.warmup, WARMUP_PART * total) if total else c.warmup
+        factor = schedule.learning_rate_factor(images, warmup=warmup, total=total, decay=c.decay)
         for name, optimizer in self.state.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
                 group["lr"] = rate * factor * self.counters.learning_rate_scale

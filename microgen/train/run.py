@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from microgen.core import InputError, MicrogenError
 from microgen.core.files import lock, sha256, write_bytes, write_json, write_whole
 from microgen.data.plan import Plan
+from microgen.models.file import read_header
 from microgen.train.config import FREE_KEYS
 from microgen.train.engine import make_fabric
 from microgen.train.job import Counters
@@ -53,7 +54,7 @@ def train(
     Returns
     -------
     dict
-        Model file with its SHA-256, images seen, losses, seconds, images per second.
+        Model file with the SHA-256 of its content, images seen, losses, seconds, images per second.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def _finish(run: Path, counters: Counters) -> dict[str, Any]:
     result = {
         "run": str(run),
         "model": str(model),
-        "sha256": sha256(model),
+        "model_sha256": read_header(model)["sha256"],
         "images": counters.images,
         **counters.latest,
         "seconds": round(counters.seconds, 2),
