@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -184,7 +185,8 @@ def write_dataset(
 
 def _write(path: Path, items: Iterable[Item], meta: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
     names: set[str] = set()
-    with h5py.File(path, "w") as file:
+    memory = io.BytesIO()  # on a full disk the HDF5 library does not raise, it crashes: it never sees the disk
+    with h5py.File(memory, "w") as file:
         file.attrs.update(format=FORMAT, version=VERSION)
         _store_json(file, "meta", meta)
         _store_json(file, "fingerprint", fingerprint)
@@ -196,6 +198,7 @@ def _write(path: Path, items: Iterable[Item], meta: Mapping[str, Any], fingerpri
             _store_item(images.create_group(f"{number:06d}"), item)
         if not names:
             raise InputError("a data set needs at least one item")
+    path.write_bytes(memory.getbuffer())
 
 
 def _store_item(group: h5py.Group, item: Item) -> None:

@@ -151,13 +151,20 @@ class Patches:
         return np.concatenate(owners), np.concatenate(corners)
 
     def _candidates(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Positions with cumulative weights that make each bin of the first scalar condition equally likely."""
+        """Positions with cumulative weights that make each bin of the first scalar condition equally likely.
+
+        Crops outside its range have weight 0: a handful of extremes would otherwise fill the outer bins.
+        """
         owner, corners = self._positions(self._stride)
         weight = np.ones(len(owner))
         spec = next((s for s in self.specs if s.kind == "scalar" and s.scale != "axial"), None)
         if spec is not None:
             seen = spec.encode(self._scalars(spec.name, owner, corners))[0]
-            bins = np.clip(((seen + 1) / 2 * BINS).astype(int), 0, BINS - 1)
+            inside = np.abs(seen) <= 1
+            if not inside.any():
+                raise InputError(f"no crop lies in the range {spec.low:g} .. {spec.high:g} of {spec.name} in the plan")
+            owner, corners, seen = owner[inside], corners[inside], seen[inside]
+            bins = np.minimum(((seen + 1) / 2 * BINS).astype(int), BINS - 1)
             weight = 1.0 / np.bincount(bins, minlength=BINS)[bins]
         return owner, corners, np.cumsum(weight)
 

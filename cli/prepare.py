@@ -1,0 +1,51 @@
+"""Read micrographs into one data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import print_result, say
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.h5")
+@click.option(
+    "--pixel-size-um",
+    "pixel_size_um",
+    multiple=True,
+    metavar="F | PATTERN=F",
+    help='Pixel size in micrometres, of all files or by pattern ("304-200/*=0.37"); repeatable.',
+)
+@click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Rows of data bar to cut off.")
+@click.option(
+    "--held-out", type=click.FloatRange(0, 0.5), default=0.2, show_default=True, help="Share kept back for evaluation."
+)
+@click.option(
+    "--specimen",
+    default="image",
+    show_default=True,
+    metavar="image | folder | REGEX",
+    help="What counts as one specimen; a specimen is never split.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which specimens are held out.")
+@click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used instead of stopping.")
+@click.option("--dry-run", is_flag=True, help="Measure and plan, write nothing.")
+def command(inputs: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Read micrographs into one data set with its scale, fingerprint and plan.
+
+    INPUTS are files and folders (PNG, JPEG, TIFF, .npy). Pixel sizes come from --pixel-size-um, from a
+    pixel_sizes.toml in the folder (a table [pixel_size_um] of "subfolder" = 0.37), or from the files themselves. The
+    plan beside OUT.h5 says how training will treat the data, and why: read it, edit it. Images that overlap are
+    found and kept on one side of the split. The same command again does nothing.
+    Library twin: microgen.data.prepare.
+
+    \b
+    Example:  microgen prepare micrographs/ steel.h5 --pixel-size-um 0.37
+    """
+    from microgen.data import prepare
+
+    print_result(prepare(inputs, out, say=say, **options))
