@@ -10,16 +10,13 @@ import click
 from .options import print_result, say
 
 
-class _Threshold(click.ParamType):
-    name = "otsu|VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "otsu":
-            return value
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'otsu'", param, ctx)
+def _threshold(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    if value is None or value == "otsu":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor otsu") from None
 
 
 @click.command()
@@ -32,7 +29,9 @@ class _Threshold(click.ParamType):
 @click.option("--pixels", is_flag=True, help="Lengths in pixels: names end in _px, and there is no grain size number.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure only this descriptor (repeatable).")
 @click.option("--curves", is_flag=True, help="Print the points of all curves too (those named by --only always are).")
-@click.option("--threshold", type=_Threshold(), help="Split gray into the phases dark and bright at this value.")
+@click.option(
+    "--threshold", callback=_threshold, metavar="otsu|VALUE", help="Split gray into the phases dark and bright here."
+)
 @click.option("--labels", type=click.Choice(["phase", "grain"]), help="The values are numbers of phases or grains.")
 @click.option("--phase", type=click.IntRange(min=0), metavar="INDEX", help="Phase of interest; by default 1.")
 @click.option("--periodic", is_flag=True, help="The structures wrap around at the frame.")

@@ -82,7 +82,7 @@ def _of_tensor(name: str) -> Callable[..., float]:
 
 def _of_histogram(function: Callable[[Array], Any]) -> Callable[..., float]:
     def moment(values: Array, *, spacing: Any, periodic: bool, mask: Array | None) -> float:
-        kept = (values if mask is None else values[mask]).astype(np.float64)
+        kept = (values.ravel() if mask is None else values[mask]).astype(np.float64)
         if not kept.size or kept.min() == kept.max():
             raise InputError("a picture of one constant gray value has no histogram to speak of")
         return float(function(kept))

@@ -143,8 +143,8 @@ def _tile_values(descriptor: Descriptor, array: Array, views: Views) -> Iterator
             found = descriptor.function(array[tile], spacing=views.frame["spacing"], periodic=False, mask=part)
         except InputError:
             continue
-        value = found.value if isinstance(found, Measurement) else float(found)
-        if value is not None and np.isfinite(value):
+        value = found.value if isinstance(found, Measurement) else found
+        if isinstance(value, float) and np.isfinite(value):
             yield value
 
 
