@@ -51,7 +51,8 @@ def power_spectrum(values: NDArray[Any], *, spacing: Sequence[float], periodic: 
     if field.shape[-1] % 2 == 0:
         both[-1] = 1
     shell = 1 / min(n * s for n, s in zip(field.shape, step, strict=True))
-    curve = radial_mean(density, axes, step=shell, limit=0.5 / max(step), weights=both)
+    whole = np.floor(0.5 / max(step) / shell - 0.5) + 0.5  # shells that lie wholly below the Nyquist frequency
+    curve = radial_mean(density, axes, step=shell, limit=whole * shell * (1 - 1e-9), weights=both)
     return Curve(curve.x[1:], curve.y[1:])
 
 
