@@ -9,6 +9,9 @@ import click
 
 from microgen.core import MicrogenError
 
+STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
+"""System errors that speak of the disk, not of the input."""
+
 
 class Terminated(BaseException):
     """SIGTERM arrived; files in progress are cleaned up on the way out."""
@@ -29,7 +32,7 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, MemoryError) or _is_torch_memory(error):
         return 7
     if isinstance(error, OSError):
-        return 5 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM) else 3
+        return 5 if error.errno in STORAGE else 3
     return 1
 
 

@@ -17,7 +17,7 @@ from microgen.core import InputError
 from microgen.core.config import Config, read_toml, validate
 from microgen.core.files import sha256
 
-OUTPUTS = frozenset({"out", "run", "report", "json_path"})
+OUTPUTS = frozenset({"out", "run", "report", "json_path", "csv_path"})
 """Names of command parameters that are written; every other path parameter is read."""
 
 
