@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = "microgen-model"
 VERSION = 1
-_KEYS = {"family", "config", "codec", "conditions", "patch", "provenance"}
+_KEYS = {"family", "config", "codec", "conditions", "patch", "provenance", "sha256"}
 
 
 def save_model(path: Path | str, model: Model) -> None:
@@ -37,12 +37,8 @@ def save_model(path: Path | str, model: Model) -> None:
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.net.state_dict().items()}
     header = model.header()
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "header": _canonical(header),
-        "sha256": content_hash(header, tensors),
-    }
+    about = {"version": VERSION, **header, "sha256": content_hash(header, tensors)}
+    metadata = {FORMAT: _canonical(about)}  # one key: safetensors writes several in random order
     write_whole(path, lambda temporary: save_file(tensors, str(temporary), metadata))
 
 
@@ -103,13 +99,9 @@ def read_header(path: Path | str) -> dict[str, Any]:
             metadata = stream.metadata() or {}
     except Exception as error:  # safetensors has its own exception types, none of them public
         raise InputError(f"{path} is not a model file, or it is damaged ({error})") from error
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise InputError(f"{path} is a safetensors file, but not a model of microgen")
-    if metadata.get("version") != str(VERSION):
-        raise InputError(
-            f"{path} is of model format {metadata.get('version')}; this microgen reads {VERSION}: update it"
-        )
-    return {**_header(path, metadata), "sha256": metadata.get("sha256", "")}
+    return _header(path, metadata[FORMAT])
 
 
 def content_hash(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -124,14 +116,17 @@ def content_hash(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
     return digest.hexdigest()
 
 
-def _header(path: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _header(path: Path | str, text: str) -> dict[str, Any]:
     try:
-        header = json.loads(metadata["header"])
-    except (KeyError, ValueError) as error:
+        header = json.loads(text)
+    except ValueError as error:
         raise InputError(f"the model file {path} is damaged: its header cannot be read; get it again") from error
-    if not isinstance(header, dict) or set(header) != _KEYS:
+    version = header.pop("version", None) if isinstance(header, dict) else None
+    if isinstance(version, int) and version != VERSION:
+        raise InputError(f"{path} is of model format {version}, this microgen reads {VERSION}; update microgen")
+    if version is None or set(header) != _KEYS:
         raise InputError(f"the model file {path} is damaged: its header is incomplete; get it again")
-    return header
+    return dict(header)
 
 
 def _canonical(header: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "fast": Preset("dpmpp_2m", "exponential", 10, "10 evaluations: previews, large batches"),
     "standard": Preset("dpmpp_2m", "exponential", 20, "20 evaluations: the default"),
-    "fine": Preset("heun", "exponential", 40, "79 evaluations, with fresh noise that heals errors", {"churn": 8.0}),
+    "fine": Preset("heun", "exponential", 40, "79 evaluations, with fresh noise that heals errors", {"churn": 4.0}),
     "heun": Preset("heun", "karras", 18, "35 evaluations: the deterministic sampler of Karras et al. 2022"),
     "euler": Preset("euler", "exponential", 50, "50 evaluations: first order, for comparison"),
     "ddim": Preset("ddim", "discrete", 50, "50 evaluations on the model's own steps (Song et al. 2021)"),

@@ -45,7 +45,7 @@ class EDM:
     sigma_data: float = 1.0
     p_mean: float = -0.5
     p_std: float = 1.2
-    sigma_min: float = 0.002
+    sigma_min: float = 0.01
     sigma_max: float = 80.0
 
     def denoise(self, network: Network, x: Tensor, sigma: Tensor) -> Tensor:
