@@ -111,5 +111,5 @@ def _window(shape: tuple[int, ...], *, periodic: bool) -> NDArray[np.float64]:
     if periodic:
         return window
     for axis, n in enumerate(shape):
-        window *= signal.windows.hann(n + 1, sym=True)[1:].reshape([-1 if k == axis else 1 for k in range(len(shape))])
+        window *= signal.windows.hann(n + 2)[1:-1].reshape([-1 if k == axis else 1 for k in range(len(shape))])
     return window

@@ -79,7 +79,7 @@ class Views:
     def region(self) -> Array:
         if "phase" in self.microstructure:
             return self.phase
-        return ~self.grains if self.grains.dtype == bool else interior(self.grains)
+        return ~self.grains if self.grains.dtype == bool else interior(self.grains, periodic=self.frame["periodic"])
 
     @cached_property
     def signal(self) -> Array:
@@ -88,7 +88,7 @@ class Views:
         return self.region.astype(np.float32)
 
 
-def interior(labels: Array) -> NDArray[np.bool_]:
+def interior(labels: Array, *, periodic: bool = False) -> NDArray[np.bool_]:
     """True where a grain label equals those of the next grid points along each axis: all but thin boundaries.
 
     >>> interior(np.array([[1, 1, 2, 2]])).astype(int)
@@ -96,9 +96,10 @@ def interior(labels: Array) -> NDArray[np.bool_]:
     """
     inside = labels != 0
     for axis in range(labels.ndim):
-        here = [slice(None)] * labels.ndim
-        here[axis] = slice(None, -1)
-        inside[tuple(here)] &= np.diff(labels, axis=axis) == 0
+        same = labels == np.roll(labels, -1, axis)
+        if not periodic:
+            same[(slice(None),) * axis + (-1,)] = True
+        inside &= same
     return np.asarray(inside, dtype=bool)
 
 

@@ -1,0 +1,156 @@
+"""``microgen measure``: what it prints, writes and refuses, and the known truths of real data."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from scipy import ndimage
+
+from microgen.cli import cli
+from microgen.core import InputError
+
+
+def run(*args: Any, code: int = 0) -> dict[str, Any]:
+    result = CliRunner().invoke(cli, ["measure", *map(str, args)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return dict(json.loads(result.stdout)) if code == 0 else {"error": result.stderr}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures of two gray levels with noise, and a file that is no picture."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        bright = ndimage.gaussian_filter(rng.normal(size=(96, 96)), 3) > 0.03
+        gray = np.where(bright, 190, 60) + rng.normal(0, 5, bright.shape)
+        Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).save(tmp_path / f"{seed}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:1 files are no images")
+def test_pictures_and_their_pool(folder: Path) -> None:
+    found = run(folder, "--pixel-size-um", 0.5, "--threshold", "otsu")
+    assert [Path(p["file"]).name for p in found["pictures"]] == ["0.png", "1.png", "2.png"]
+    fractions = [p["descriptors"]["phase_fraction"] for p in found["pictures"]]
+    assert all(0.35 < f["value"] < 0.65 and f["ci95"][0] < f["value"] < f["ci95"][1] for f in fractions)
+    assert all(60 < p["threshold"] < 190 for p in found["pictures"])
+    pooled = found["pooled"]["phase_fraction"]
+    assert pooled["n"] == 3
+    assert pooled["value"] == pytest.approx(np.mean([f["value"] for f in fractions]))
+    assert found["pictures"][0]["pixel_size"]["um"] == [0.5, 0.5]
+
+
+def test_only_what_is_asked_with_its_curve(folder: Path) -> None:
+    found = run(folder / "0.png", "--pixel-size-um", 1, "--threshold", 120, "--only", "s2", "--only", "phase_fraction")
+    table = found["pictures"][0]["descriptors"]
+    assert list(table) == ["s2", "phase_fraction"]
+    assert table["s2"]["y"][0] == pytest.approx(table["phase_fraction"]["value"], rel=1e-12)
+    assert len(table["s2"]["x"]) == len(table["s2"]["y"])
+    assert "pooled" not in found
+
+
+def test_curves_are_long_and_printed_only_on_demand(folder: Path) -> None:
+    how = (folder / "0.png", "--pixel-size-um", 1, "--threshold", 120)
+    assert "y" not in run(*how)["pictures"][0]["descriptors"]["lineal_path"]
+    assert "y" in run(*how, "--curves")["pictures"][0]["descriptors"]["lineal_path"]
+
+
+def test_pixels_instead_of_micrometres(folder: Path) -> None:
+    in_um = run(folder / "0.png", "--pixel-size-um", 0.5, "--threshold", 120)["pictures"][0]["descriptors"]
+    in_px = run(folder / "0.png", "--pixels", "--threshold", 120)["pictures"][0]["descriptors"]
+    assert in_px["chord_length_px"]["value"] == pytest.approx(in_um["chord_length_um"]["value"] / 0.5)
+    assert in_px["specific_surface_per_px"]["unit"] == "1/px"
+    assert not [name for name in in_px if name.endswith("_um")]
+    gray = run(folder / "0.png", "--pixels")["pictures"][0]
+    assert not {"astm_g", "astm_g_planimetric"} & set(gray["descriptors"])
+    assert "pixel_size" not in gray
+
+
+def test_labels_are_phases_or_grains(tmp_path: Path) -> None:
+    values = np.repeat(np.repeat(np.arange(1, 17, dtype=np.uint8).reshape(4, 4), 24, 0), 24, 1)
+    np.save(tmp_path / "grains.npy", values)
+    path = tmp_path / "grains.npy"
+    grains = run(path, "--pixel-size-um", 0.5, "--labels", "grain")["pictures"][0]["descriptors"]
+    assert grains["mean_intercept_um"]["value"] == pytest.approx(95 * 0.5 / 3)  # 3 lines crossed between 96 points
+    phases = run(path, "--pixel-size-um", 0.5, "--labels", "phase")["pictures"][0]["descriptors"]
+    assert phases["phase_fraction:5"]["value"] == 1 / 16
+
+
+@pytest.mark.filterwarnings("ignore:1 files are no images")
+def test_the_table_has_one_row_per_picture(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table.csv"
+    found = run(folder, "--pixel-size-um", 0.5, "--threshold", "otsu", "--csv", out)
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3
+    expected = found["pictures"][1]["descriptors"]["chord_length_um"]
+    assert float(rows[1]["chord_length_um"]) == expected["value"]
+    assert float(rows[1]["chord_length_um low"]) == expected["ci95"][0]
+    assert found["csv"] == str(out)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--threshold", "bright"),
+        ("--threshold", "otsu", "--labels", "phase"),
+        ("--pixels", "--pixel-size-um", "1"),
+        ("--pixel-size-um", "0"),
+        ("--labels", "colour"),
+    ],
+)
+def test_wrong_usage_is_code_2(folder: Path, wrong: tuple[str, ...]) -> None:
+    assert run(folder / "0.png", *wrong, code=2)["error"]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ((), "pixel size"),
+        (("--pixel-size-um", 1, "--only", "s3x"), "no descriptor"),
+        (("--pixel-size-um", 1, "--only", "phase_fraction"), "phase_fraction needs phase"),
+        (("--pixel-size-um", 1, "--threshold", 999), "one phase empty"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder: Path, how: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        run(folder / "0.png", *how)
+
+
+def test_nist_mean_segment_in_pixels(shared_data: Path) -> None:
+    """NIST measures the stretches between boundaries, so the number to compare is that of chords inside grains."""
+    folder = shared_data / "nist_gsat_steel"
+    truth = np.loadtxt(folder / "grains_steel_highlighted_distances_e112.csv", delimiter=",", skiprows=1)[:, 1].mean()
+    found = run(folder / "grains_steel_highlighted_segmented.tif", "--pixels")["pictures"][0]["descriptors"]
+    assert found["chord_length_px"]["value"] == pytest.approx(truth, rel=0.05)
+
+
+@pytest.mark.slow
+def test_known_grain_size_number_of_real_steel(shared_data: Path) -> None:
+    folder = shared_data / "steel_optical_grains" / "1-200_G9.40"
+    found = run(folder, "--pixel-size-um", 0.3698, "--only", "astm_g")
+    assert found["pooled"]["astm_g"]["value"] == pytest.approx(9.40, abs=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("low", "high"), [("304-200", "304-500"), ("435Q-500", "435Q-1000")])
+def test_two_magnifications_of_one_steel_agree(shared_data: Path, low: str, high: str) -> None:
+    pixel = {"200": 0.3698, "500": 0.1479, "1000": 0.0740}
+    folder = shared_data / "steel_optical_grains"
+    size = [
+        run(folder / name, "--pixel-size-um", pixel[name.split("-")[1]], "--only", "astm_g")["pooled"]["astm_g"][
+            "value"
+        ]
+        for name in (low, high)
+    ]
+    assert size[0] == pytest.approx(size[1], abs=0.3)
