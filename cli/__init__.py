@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .errors import exit_code_of, report
+from .errors import exit_code_of, plain_warnings, report
 from .signals import terminate_as_exception
 
 COMMANDS: dict[str, str] = {
@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in given or bool(os.environ.get("MICROGEN_DEBUG"))
     given = [a for a in given if a != "--debug"]
     try:
-        with terminate_as_exception():
+        with terminate_as_exception(), plain_warnings():
             code = cli.main(args=given, prog_name="microgen", standalone_mode=False)
     except BaseException as error:
         if debug and not isinstance(error, (SystemExit, click.ClickException)):

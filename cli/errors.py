@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
+import warnings
+from collections.abc import Iterator
 
 import click
 
@@ -44,6 +47,19 @@ def report(error: BaseException) -> None:
         error.show()
         return
     click.echo(f"microgen: {' '.join(_sentence(error).split())}", err=True)
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings as one line each, without the place in the code."""
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if not issubclass(category, (DeprecationWarning, FutureWarning)):
+            click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _sentence(error: BaseException) -> str:

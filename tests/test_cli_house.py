@@ -180,6 +180,21 @@ def test_interruption_has_its_code_one_line_and_leaves_nothing_half_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_warning_is_one_plain_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import warnings
+
+    @click.command()
+    def command() -> None:
+        warnings.warn("three files\nwere left out", UserWarning, stacklevel=1)
+        warnings.warn("numpy will change", FutureWarning, stacklevel=1)
+
+    monkeypatch.setattr(type(cli), "get_command", lambda *_: command)
+    before = warnings.showwarning
+    assert run_main("info") == 0
+    assert capsys.readouterr().err == "warning: three files were left out\n"
+    assert warnings.showwarning is before
+
+
 def test_result_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     from microgen.cli.options import print_result
 
