@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -312,3 +313,10 @@ def test_labels_keep_grain_numbers_and_rank_phases() -> None:
     m = Microstructure({"intensity": values}, spacing=(1, 1))
     assert labelled(m, "grain")["grain"].tolist() == [[7, 0], [3, 7]]
     assert labelled(m, "phase")["phase"].tolist() == [[2, 0], [1, 2]]
+
+
+def test_the_page_of_descriptors_is_current() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "descriptors.md").read_text(encoding="utf-8")
+    for name, d in DESCRIPTORS.items():
+        unit = d.unit + (f" over {d.x_unit}" if d.x_unit else "")
+        assert f"| `{name}` | {d.kind} | {unit} | {d.needs[0]} | {d.meaning} |" in page
