@@ -12,6 +12,9 @@ from microgen.core import InputError
 from microgen.io import sidecars
 from microgen.io.formats import FORMATS
 
+OWN = frozenset({"manifest.json"})
+"""Files that microgen itself puts beside pictures; they are no strays."""
+
 
 def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
     """Return the readable files among files and folders (searched with their subfolders).
@@ -65,7 +68,7 @@ def _scan_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     if not readable:
         raise InputError(f"{folder} holds nothing that can be read; known are {', '.join(FORMATS)}")
     known = {*readable, *(beside for file in readable for beside in sidecars.beside(file))}
-    return readable, [file for file in files if file not in known]
+    return readable, [file for file in files if file not in known and file.name not in OWN]
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
