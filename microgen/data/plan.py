@@ -66,9 +66,10 @@ class ModelPlan(Config):
 
     family: str = Field("diffusion", description="model family")
     parameterisation: Literal["edm", "ddpm"] = Field("edm", description="edm: Karras et al. 2022; ddpm: Ho et al. 2020")
-    channels: tuple[PositiveInt, ...] = Field((32, 64, 96), description="channels of each level of the U-Net")
+    channels: tuple[PositiveInt, ...] = Field((64, 96, 128), description="channels of each level of the U-Net")
     blocks: PositiveInt = Field(2, description="residual blocks per level")
-    dropout: Share = Field(0.1, description="against memorising few images")
+    fold: PositiveInt = Field(2, description="pixels folded into channels along each axis; 1: finest detail, 4x cost")
+    dropout: Share = Field(0.05, description="against memorising few images")
     circular: bool = Field(False, description="true only for periodic data")
 
 
@@ -76,8 +77,8 @@ class TrainPlan(Config):
     """The training run, counted in images seen."""
 
     batch: PositiveInt = Field(16, description="crops per step")
-    images: PositiveInt = Field(96_000, description="training crops seen in all")
-    learning_rate: PositiveFloat = Field(4e-4, description="peak learning rate")
+    images: PositiveInt = Field(110_000, description="training crops seen in all")
+    learning_rate: PositiveFloat = Field(8e-4, description="peak learning rate")
     warmup: int = Field(2_000, ge=0, description="images over which the learning rate rises")
     ema_halflife_images: PositiveInt = Field(4_000, description="half life of the weight average")
     condition_dropout: Share = Field(0.1, description="share of crops shown without condition, for guidance")

@@ -27,8 +27,8 @@ PATCH_LENGTHS = 8.0
 """Side of a patch in median mean intercepts, or in correlation lengths."""
 PATCH_PX = {2: (64, 128), 3: (32, 64)}
 """Smallest and largest side of a patch by number of axes."""
-REFERENCE_RATE = 40.0
-"""Training images per second on 2 CPU cores in bfloat16: 64 x 64 pixels, U-Net of 32, 64, 96 channels, 2 blocks."""
+REFERENCE_RATE = 45.0
+"""Training images per second on 2 CPU cores in bfloat16: 64 x 64 pixels, the U-Net of the plan's defaults."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def estimate_minutes(model: ModelPlan, train: TrainPlan, data: DataPlan, ndim: i
 
 
 def _cost(model: ModelPlan, side: int, ndim: int) -> float:
-    volumes = [float(side / 2**level) ** ndim for level in range(len(model.channels))]
+    volumes = [float(side / model.fold / 2**level) ** ndim for level in range(len(model.channels))]
     return sum(model.blocks * 3.0**ndim * c**2 * v for c, v in zip(model.channels, volumes, strict=True))
 
 
