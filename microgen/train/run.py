@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from microgen.core import InputError, MicrogenError
 from microgen.core.files import lock, sha256, write_bytes, write_json, write_whole
+from microgen.data.dataset import Dataset
 from microgen.data.plan import Plan
 from microgen.models.file import read_header
 from microgen.train.config import FREE_KEYS
@@ -67,13 +68,15 @@ def train(
     """
     data, run = Path(data), Path(run)
     chosen = resolve(data, plan=plan, settings=settings)
+    Dataset.open(data)  # a damaged file is refused before the run folder is made
     fabric = make_fabric(chosen.train)
     tell = say or ProgressLine().say
     with contextlib.ExitStack() as held:
         identity = _on_main(fabric, lambda: _open_run(data, run, chosen, held))
         if (run / "result.json").is_file():
             tell(f"{run} is finished; train into another folder to train again")
-            return _read_json(run / "result.json")
+            before = _read_json(run / "result.json")
+            return {**before, **_places(run, keep_best=before["best_model"] is not None)}
         job = make_job(data, chosen, provenance=_provenance(identity), say=tell)
         counters = Trainer(job, run, chosen.train, fabric=fabric).fit()
         result: dict[str, Any] = _on_main(fabric, lambda: _finish(run, counters))
@@ -152,13 +155,11 @@ def _finish(run: Path, counters: Counters) -> dict[str, Any]:
     model, best = run / "model.safetensors", run / "best.safetensors"
     loss = counters.latest.get("held_out_loss")
     overfit = counters.best is not None and loss is not None and loss > OVERFIT * counters.best
-    if counters.stopped_early:
+    if counters.stopped_early and best.exists():
         write_whole(model, lambda temporary: _fill(temporary, best.read_bytes()))
-    if not overfit or counters.stopped_early:
-        best.unlink(missing_ok=True)
+    keep_best = overfit and not counters.stopped_early
     result = {
-        "run": str(run),
-        "model": str(model),
+        **_places(run, keep_best=keep_best),
         "model_sha256": read_header(model)["sha256"],
         "images": counters.images,
         **counters.latest,
@@ -166,10 +167,16 @@ def _finish(run: Path, counters: Counters) -> dict[str, Any]:
         "images_per_s": round(counters.images / counters.seconds, 2),
         "stopped_early": counters.stopped_early,
         "best": {"images": counters.best_images, "held_out_loss": counters.best},
-        "best_model": str(best) if best.exists() else None,
     }
     write_json(run / "result.json", result)
+    if not keep_best:
+        best.unlink(missing_ok=True)
     return result
+
+
+def _places(run: Path, *, keep_best: bool) -> dict[str, str | None]:
+    best = str(run / "best.safetensors") if keep_best else None
+    return {"run": str(run), "model": str(run / "model.safetensors"), "best_model": best}
 
 
 def _on_main(fabric: Fabric, action: Callable[[], Any]) -> Any:
