@@ -21,9 +21,14 @@ MIN_SIDE = 24
 MIN_SHARE = 0.004
 """Smallest overlap looked for, as a share of the smaller picture: two pixel rows of a reduced picture."""
 MIN_CORRELATION = 0.4
-MIN_SIGNIFICANCE = 12.0
+MIN_SIGNIFICANCE = 10.0
 """Correlation and Fisher z that count as the same place; on 24 real steels different places reach 8.7, true
 overlaps, down to half a percent of the area, start at 18.9."""
+MIN_LEAD = 2.0
+"""Fisher z over that of the second-best shift: a few straight lines fit in several places, a picture in one (on the
+same steels different places reach 1.4, true overlaps start at 3.9)."""
+NEIGHBOURHOOD = 12
+"""Shifts closer than this to the best one, in pixels, belong to it."""
 MAX_PAIRS = 2000
 """Pairs compared at most, pictures of one folder and near in order first."""
 
@@ -113,7 +118,7 @@ def find_overlaps(views: Sequence[View]) -> list[Overlap]:
             continue
         size = tuple(fft.next_fast_len(m + n - 1, real=True) for m, n in zip(a.shape, b.shape, strict=True))
         match = _best_match(spectra(i, spacing, size), spectra(j, spacing, size))
-        if match.correlation >= MIN_CORRELATION and match.significance >= MIN_SIGNIFICANCE:
+        if match.same_place:
             shift = (round(match.shift[0] * spacing, 3), round(match.shift[1] * spacing, 3))
             share = min(round(match.share, 4), 1.0)
             found.append(Overlap(views[i].name, views[j].name, shift, share, round(match.correlation, 3)))
@@ -153,8 +158,16 @@ class _Spectra(NamedTuple):
 class _Match(NamedTuple):
     correlation: float
     significance: float
+    lead: float
     share: float
     shift: tuple[int, ...]
+
+    @property
+    def same_place(self) -> bool:
+        if self.share > 0.9 and self.correlation > 0.9:
+            return True  # a duplicate, even of a lattice that fits in many places
+        strong = self.correlation >= MIN_CORRELATION and self.significance >= MIN_SIGNIFICANCE
+        return strong and self.lead >= MIN_LEAD
 
 
 def _flattened(view: View, spacing: float) -> NDArray[np.float32]:
@@ -180,7 +193,16 @@ def _best_match(a: _Spectra, b: _Spectra) -> _Match:
     z = np.arctanh(np.clip(correlation, -0.999, 0.999)) * np.sqrt(np.maximum(independent, 0))
     best = np.unravel_index(int(np.argmax(z)), z.shape)
     shift = tuple(int(k) if k < n else int(k) - s for k, n, s in zip(best, a.shape, a.size, strict=True))
-    return _Match(float(correlation[best]), float(z[best]), float(area[best] / smaller), shift)
+    share = float(area[best] / smaller)
+    return _Match(float(correlation[best]), float(z[best]), float(z[best]) / _second(z, best), share, shift)
+
+
+def _second(z: NDArray[Any], best: tuple[Any, ...]) -> float:
+    """Largest value away from the best one; the array wraps around."""
+    here = [np.arange(k - NEIGHBOURHOOD, k + NEIGHBOURHOOD + 1) % n for k, n in zip(best, z.shape, strict=True)]
+    others = z.copy()
+    others[np.ix_(*here)] = 0
+    return max(float(others.max()), 1e-6)
 
 
 def _shared_area(a: _Spectra, b: _Spectra) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy.interpolate import make_interp_spline
 
 from microgen.core import InputError
 
@@ -80,17 +80,9 @@ def _averaged(values: NDArray[Any], factor: float, count: int) -> NDArray[Any]:
 
 
 def _splined(values: NDArray[Any], centres: NDArray[Any]) -> NDArray[Any]:
-    """Cubic spline along axis 0, mirrored about the edge of the first and last pixel."""
-    smooth = ndimage.spline_filter1d(values, order=3, axis=0, mode="reflect")
-    step = float(centres[1] - centres[0]) if len(centres) > 1 else 1.0
-    rest = values.ndim - 1
-    made: NDArray[Any] = ndimage.affine_transform(
-        smooth,
-        np.diag([step] + [1.0] * rest),
-        offset=[float(centres[0])] + [0.0] * rest,
-        output_shape=(len(centres), *values.shape[1:]),
-        order=3,
-        mode="reflect",
-        prefilter=False,
-    )
-    return made
+    """Cubic spline along axis 0, constant beyond the centres of the first and last pixel."""
+    last = len(values) - 1
+    if last == 0:
+        return np.repeat(values, len(centres), axis=0)
+    spline = make_interp_spline(np.arange(last + 1), values, k=3 if last >= 3 else 1, axis=0)
+    return np.asarray(spline(np.clip(centres, 0, last)))
