@@ -6,7 +6,6 @@ generated-against-real and real-against-real see the same numbers, hence the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +72,3 @@ def divided(rng: np.random.Generator, pool: Pool, first: int) -> tuple[Pool, Poo
     names = rng.permutation(np.unique(pool.groups))
     side = np.isin(pool.groups, names[:first])
     return pool.part(side), pool.part(~side)
-
-
-def rows(draw: Callable[[], tuple[Indices, ...]], repeats: int, n: int) -> tuple[Counts, ...]:
-    """Repeat a draw of several sets; for each set return the counts ``(repeats, n)``."""
-    drawn = [draw() for _ in range(repeats)]
-    return tuple(
-        np.array([np.bincount(one[k], minlength=n) for one in drawn], dtype=np.float64) for k in range(len(drawn[0]))
-    )

@@ -70,7 +70,7 @@ class Feature:
 
 def measure_all(windows: Sequence[Microstructure]) -> list[Measured]:
     """Measure every descriptor that applies on each window; what a window does not allow is left out of its table."""
-    return [{name: m for name, m in measure(window).items() if _has_value(m)} for window in windows]
+    return [{name: m for name, m in measure(window, intervals=False).items() if _has_value(m)} for window in windows]
 
 
 def _has_value(measurement: Any) -> bool:

@@ -92,7 +92,7 @@ def _curve(axis: Any, feature: Feature, evidence: Evidence) -> None:
 
 
 def _vectors(feature: Feature, rows: NDArray[Any]) -> NDArray[np.float64]:
-    return feature.vectors[rows[feature.valid[rows]]]
+    return np.asarray(feature.vectors[rows[feature.valid[rows]]])
 
 
 def _distributions(evidence: Evidence) -> Any:

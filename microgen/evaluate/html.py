@@ -31,7 +31,7 @@ def render(report: Report) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"number": number, "percent": percent, "micro": micro}
-    return environment.from_string(source).render(
+    page: str = environment.from_string(source).render(
         report=report,
         words=WORDS[report.verdict],
         classes=CLASSES,
@@ -41,6 +41,7 @@ def render(report: Report) -> str:
         target=TARGET,
         minimum=(MIN_GENERATED, MIN_PICTURES),
     )
+    return page
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
-from microgen.evaluate.conditions import measurable, measured_in
+from microgen.evaluate.conditions import measurable, measured_in, polarity, with_boundary
 from microgen.evaluate.features import Feature, features, measure_all
 from microgen.evaluate.surrogates import FLOORS, surrogate
 from microgen.evaluate.texture import texture
 from microgen.evaluate.windows import Indices, Sample, balanced, common_spacing, cut, to_spacing, window_shape
+from microgen.stats.boundaries import Polarity
 
 Array = NDArray[np.float64]
 
@@ -113,25 +114,31 @@ def prepare(
         raise InputError(
             "an evaluation needs at least 2 real windows of the generated size; give more or larger pictures"
         )
+    lines = polarity(held)
+    samples = {k: _marked(s, lines) for k, s in samples.items()}
     known = {c: _conditions(c, pictures, samples, shape) for c in conditions if measurable(c, made[0])}
     floors, parents = _floors(samples["held_out"], seed)
+    floors = {k: _marked(s, lines) for k, s in floors.items()}
     notes = [_resampling_note(real, spacing), _window_note(shape, spacing)]
     return _measured(samples | floors, parents, known, taught, notes, shape)
+
+
+def _marked(sample: Sample, lines: Polarity | None) -> Sample:
+    return replace(sample, windows=[with_boundary(w, lines) for w in sample.windows])
 
 
 def _conditions(
     name: str, pictures: Mapping[str, list[Microstructure]], samples: Mapping[str, Sample], shape: tuple[int, ...]
 ) -> dict[str, tuple[Array, Array]]:
-    """For each set, a condition as its windows show it alone, and as it was measured on the whole pictures."""
+    """For each set, a condition as its windows show it alone, and (for real ones) as their whole pictures show it."""
+    origin = np.zeros((1, len(shape)), np.int64)
     known = {}
     for kind, sample in samples.items():
         within = np.full(len(sample), np.nan)
-        for number in np.unique(sample.owners):
+        for number in np.unique(sample.owners) if kind != "generated" else ():
             rows = np.flatnonzero(sample.owners == number)
             within[rows] = measured_in(name, pictures[kind][number], sample.corners[rows], shape)
-        origin = np.zeros((1, len(shape)), np.int64)
-        alone = np.array([measured_in(name, w, origin, shape)[0] for w in sample.windows])
-        known[kind] = (alone, within)
+        known[kind] = (np.array([measured_in(name, w, origin, shape)[0] for w in sample.windows]), within)
     return known
 
 

@@ -118,14 +118,14 @@ def _coarse(image: Image, factor: int) -> Image:
     if factor == 1:
         return image
     middle = factor // 2
-    return ndimage.gaussian_filter(image, 0.6 * factor)[middle::factor, middle::factor]
+    return np.asarray(ndimage.gaussian_filter(image, 0.6 * factor)[middle::factor, middle::factor])
 
 
 def _patch_norm(image: Image, size: tuple[int, int]) -> Image:
     """Root of the sum of squares about the mean of every patch of a size."""
     centred = image - image.mean()
     total, squares = _box_sum(centred, size), _box_sum(centred**2, size)
-    return np.sqrt(np.maximum(squares - total**2 / (size[0] * size[1]), 1e-9 * (1e-12 + squares.max())))
+    return np.asarray(np.sqrt(np.maximum(squares - total**2 / (size[0] * size[1]), 1e-9 * (1e-12 + squares.max()))))
 
 
 def _box_sum(values: Image, size: tuple[int, int]) -> Image:

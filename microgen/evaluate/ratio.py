@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgen.evaluate.draws import Counts, Pool, divided, joined, rows
+from microgen.evaluate.draws import Counts, Pool, divided, joined
 from microgen.evaluate.features import Feature
 from microgen.evaluate.windows import Indices
 
@@ -90,32 +90,30 @@ def make_draws(
         Draws per pair.
     """
 
-    def pairs(first: Pool, second: Pool) -> tuple[Indices, Indices]:
-        return first.draw(rng, wanted), second.draw(rng, wanted)
+    pictures = len(np.unique(held_out.groups))
 
-    def three(x: Pool, h: Pool, t: Pool) -> tuple[Indices, Indices, Indices]:
-        return x.draw(rng, wanted), h.draw(rng, wanted), t.draw(rng, wanted)
+    def draw(sides: Callable[[], tuple[Pool, ...]], times: int = repeats) -> list[Counts]:
+        drawn = [[pool.draw(rng, wanted) for pool in sides()] for _ in range(times)]
+        return [np.array([np.bincount(i, minlength=total) for i in side], float) for side in zip(*drawn, strict=True)]
 
-    def halves() -> tuple[Indices, Indices, Indices]:
-        a, b = divided(rng, held_out, len(np.unique(held_out.groups)) // 2)
-        return three(generated, b, a)
+    def sides() -> tuple[Pool, ...]:
+        return generated, *((held_out, train) if train else divided(rng, held_out, pictures // 2))
 
-    def halves_again() -> tuple[Indices, Indices, Indices]:
-        a, b = divided(rng, held_out, len(np.unique(held_out.groups)) // 2)
-        return three(generated.resampled(rng), b, a)
+    def again() -> tuple[Pool, ...]:
+        both = (held_out.resampled(rng), train.resampled(rng)) if train else divided(rng, held_out, pictures // 2)
+        return generated.resampled(rng), *both
 
-    low = {name: rows(lambda p=pool: pairs(p, held_out), 20, total) for name, pool in floors.items()}  # type: ignore[misc]
-    if train is None:
-        x, h, t = rows(halves, repeats, total)
-        bx, bh, bt = rows(halves_again, repeats, total)
-        return Draws((x, h), (t, h), (t, h), ((bx, bh), (bt, bh)), low)
-    x, h, t = rows(lambda: three(generated, held_out, train), repeats, total)
-    both, count = joined(held_out, train), len(np.unique(held_out.groups))
-    again = rows(lambda: pairs(*divided(rng, both, count)), repeats, total)
-    bx, bh, bt = rows(
-        lambda: three(generated.resampled(rng), held_out.resampled(rng), train.resampled(rng)), repeats, total
+    made, held, other = draw(sides)
+    made_again, held_again, other_again = draw(again)
+    typical = draw(lambda: divided(rng, joined(held_out, train), pictures)) if train else [other, held]
+    low = {name: draw(lambda pool=pool: (pool, held_out), 20) for name, pool in floors.items()}  # type: ignore[misc]
+    return Draws(
+        (made, held),
+        (other, held),
+        (typical[0], typical[1]),
+        ((made_again, held_again), (other_again, held_again)),
+        {name: (pair[0], pair[1]) for name, pair in low.items()},
     )
-    return Draws((x, h), (t, h), again, ((bx, bh), (bt, bh)), low)
 
 
 def distances(feature: Feature, draws: Draws) -> Distances:

@@ -51,5 +51,7 @@ FLOORS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
 
 def surrogate(window: Microstructure, kind: str, rng: np.random.Generator) -> Microstructure:
     """Return the window with every plain field replaced by its surrogate; other fields are left out."""
-    plain = {name: v for name, v in window.fields.items() if v.ndim == window.ndim and name != "mask"}
+    found = "boundary" in window and "intensity" in window  # boundaries of noise are those found in the noise
+    left_out = {"mask", "boundary"} if found else {"mask"}
+    plain = {name: v for name, v in window.fields.items() if v.ndim == window.ndim and name not in left_out}
     return window.replace(fields={name: FLOORS[kind](np.asarray(v), rng) for name, v in plain.items()})

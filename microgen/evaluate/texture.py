@@ -43,7 +43,8 @@ def texture(window: Microstructure) -> Vector:
     slope = np.hypot(ndimage.sobel(image, 0), ndimage.sobel(image, 1)) / 8
     bend = np.abs(ndimage.laplace(image))
     fine = np.log1p(np.r_[np.quantile(slope, [0.1, 0.5, 0.9, 0.99]), np.quantile(bend, [0.1, 0.5, 0.9, 0.99])])
-    return np.r_[gray, image.std(), fine, _ring_power(image), *(_patterns(image, radius) for radius in (1, 2))]
+    parts = gray, [image.std()], fine, _ring_power(image), _patterns(image, 1), _patterns(image, 2)
+    return np.concatenate(parts)
 
 
 def _ring_power(image: NDArray[np.float64]) -> Vector:
@@ -54,7 +55,7 @@ def _ring_power(image: NDArray[np.float64]) -> Vector:
     edges = np.geomspace(1.0 / min(image.shape), 0.5, BANDS + 1)
     ring = np.clip(np.searchsorted(edges, radius, side="right") - 1, 0, BANDS - 1)
     mean = np.bincount(ring.ravel(), power.ravel(), BANDS) / np.maximum(np.bincount(ring.ravel(), minlength=BANDS), 1)
-    return np.log10(mean + 1e-12 * power.max() + 1e-12)
+    return np.asarray(np.log10(mean + 1e-12 * power.max() + 1e-12))
 
 
 def _patterns(image: NDArray[np.float64], radius: int) -> Vector:
@@ -64,7 +65,7 @@ def _patterns(image: NDArray[np.float64], radius: int) -> Vector:
     bits = np.stack([_shifted(image, dy * radius, dx * radius, radius) >= core for dy, dx in ring]).astype(np.int8)
     changes = np.abs(np.diff(bits, axis=0, append=bits[:1])).sum(axis=0)
     code = np.where(changes <= 2, bits.sum(axis=0), 9)
-    return np.bincount(code.ravel(), minlength=10)[:8] / code.size
+    return np.asarray(np.bincount(code.ravel(), minlength=10)[:8] / code.size)
 
 
 def _shifted(image: NDArray[Any], dy: int, dx: int, margin: int) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def tell_apart(numbers: Array, first: Indices, second: Indices, groups: Indices,
     models = {
         "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500, class_weight="balanced")),
         "forest": RandomForestClassifier(
-            100, min_samples_leaf=3, class_weight="balanced_subsample", random_state=seed % 2**32
+            60, min_samples_leaf=3, class_weight="balanced_subsample", random_state=seed % 2**32
         ),
     }
     right = {name: _hits(model, numbers[rows], labels, groups[rows], seed) for name, model in models.items()}
@@ -129,8 +129,14 @@ def discrepancy(gram: Array, a: Array, b: Array) -> Array:
     ----------
     Gretton et al., A Kernel Two-Sample Test, JMLR 13 (2012) 723.
     """
-    difference = a / a.sum(axis=1, keepdims=True) - b / b.sum(axis=1, keepdims=True)
-    return np.sqrt(np.maximum(0, np.einsum("rn,rn->r", difference @ gram, difference)))
+    difference = _shares(a) - _shares(b)
+    return np.asarray(np.sqrt(np.maximum(0, np.einsum("rn,rn->r", difference @ gram, difference))))
+
+
+def _shares(counts: Array) -> Array:
+    """Counts as shares of their sum; NaN for an empty draw."""
+    total = counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / np.where(total > 0, total, np.nan))
 
 
 def permutation_p(gram: Array, first: Indices, second: Indices, *, seed: int, repeats: int = 999) -> float:
