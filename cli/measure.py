@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def _threshold(context: click.Context, option: click.Parameter, value: str | Non
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...", type=click.Path(path_type=Path))
 @click.option(
     "--pixel-size-um",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Micrometres per pixel, where the files do not say.",
+    multiple=True,
+    metavar="F | PATTERN=F",
+    help='Pixel size in micrometres, of all files or by pattern ("304-200/*=0.37"); repeatable.',
 )
 @click.option("--pixels", is_flag=True, help="Lengths in pixels: names end in _px, and there is no grain size number.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure only this descriptor (repeatable).")
@@ -35,11 +37,12 @@ def _threshold(context: click.Context, option: click.Parameter, value: str | Non
 @click.option("--labels", type=click.Choice(["phase", "grain"]), help="The values are numbers of phases or grains.")
 @click.option("--phase", type=click.IntRange(min=0), metavar="INDEX", help="Phase of interest; by default 1.")
 @click.option("--periodic", is_flag=True, help="The structures wrap around at the frame.")
-@click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Cut off a data bar.")
+@click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Rows of data bar to cut off.")
+@click.option("--volume", is_flag=True, help="The pages of a file are one volume, not pictures.")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table, one row per picture.")
 def command(
     inputs: tuple[Path, ...],
-    pixel_size_um: float | None,
+    pixel_size_um: tuple[str, ...],
     pixels: bool,
     only: tuple[str, ...],
     curves: bool,
@@ -48,6 +51,7 @@ def command(
     phase: int | None,
     periodic: bool,
     crop_bottom: int | None,
+    volume: bool,
     csv_path: str | None,
 ) -> None:
     """Measure every applicable descriptor of images, as JSON.
@@ -62,6 +66,7 @@ def command(
     Example:  microgen measure micrographs/ --pixel-size-um 0.37 --only grain_size_um --only astm_g
     """
     from microgen import stats
+    from microgen.data.pixel_sizes import PixelSizes
     from microgen.io import find_inputs
 
     if threshold is not None and labels:
@@ -69,15 +74,18 @@ def command(
     if pixels and pixel_size_um:
         raise click.UsageError("--pixels and --pixel-size-um exclude each other")
     files = find_inputs(inputs)
+    sizes = PixelSizes.parse(["1"] if pixels else pixel_size_um)
+    sizes.check_used(files)
+    names = [name.replace("_px", "_um") for name in only] if pixels else list(only)
+    kept = None if curves else set(names)
+    meaning = {"crop_bottom": crop_bottom, "volume": volume or None, "threshold": threshold, "labels": labels}
     found, pictures = [], []
     for number, path in enumerate(files, 1):
         say(f"{number}/{len(files)}  {path}")
-        for structure in _read(path, 1.0 if pixels else pixel_size_um, crop_bottom, threshold, labels):
-            measured = stats.measure(structure, only or None, phase=phase, periodic=periodic)
+        for structure in _read(path, sizes.of(path), **meaning):
+            measured = stats.measure(structure, names or None, phase=phase, periodic=periodic)
             found.append(measured)
-            pictures.append(
-                _picture(path, structure, measured, pixels=pixels, curves=set(only) if not curves else None)
-            )
+            pictures.append(_picture(path, structure, measured, pixels=pixels, curves=kept))
     result: dict[str, Any] = {"pictures": pictures}
     if len(found) > 1:
         result["pooled"] = _table(stats.pool(found), pixels=pixels, curves=None)
@@ -87,18 +95,23 @@ def command(
     print_result(result)
 
 
-def _read(path: Path, pixel_size_um: float | None, crop_bottom: int | None, threshold: Any, labels: Any) -> Any:
+def _read(path: Path, pixel_size_um: float | None, *, threshold: Any, labels: Any, **how: Any) -> Iterator[Any]:
     """Yield the pictures of a file with the meaning that was asked for."""
+    from microgen.core import InputError
     from microgen.io import read
     from microgen.stats.interpret import labelled, thresholded
 
-    for structure in read(path, pixel_size_um=pixel_size_um, crop_bottom=crop_bottom):
+    for structure in read(path, pixel_size_um=pixel_size_um, **how):
         for warning in structure.source.get("warnings", ()):
             say(f"warning: {warning}")
-        if threshold is not None:
-            yield thresholded(structure, threshold)
-        else:
-            yield labelled(structure, labels) if labels else structure
+        try:
+            if threshold is not None:
+                structure = thresholded(structure, threshold)
+            elif labels:
+                structure = labelled(structure, labels)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        yield structure
 
 
 def _picture(path: Path, structure: Any, measured: Any, *, pixels: bool, curves: set[str] | None) -> dict[str, Any]:

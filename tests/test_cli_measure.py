@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 from PIL import Image
 from scipy import ndimage
@@ -68,12 +69,33 @@ def test_curves_are_long_and_printed_only_on_demand(folder: Path) -> None:
 def test_pixels_instead_of_micrometres(folder: Path) -> None:
     in_um = run(folder / "0.png", "--pixel-size-um", 0.5, "--threshold", 120)["pictures"][0]["descriptors"]
     in_px = run(folder / "0.png", "--pixels", "--threshold", 120)["pictures"][0]["descriptors"]
+    named = run(folder / "0.png", "--pixels", "--threshold", 120, "--only", "chord_length_px")["pictures"][0][
+        "descriptors"
+    ]
+    assert list(named) == ["chord_length_px"]
     assert in_px["chord_length_px"]["value"] == pytest.approx(in_um["chord_length_um"]["value"] / 0.5)
     assert in_px["specific_surface_per_px"]["unit"] == "1/px"
     assert not [name for name in in_px if name.endswith("_um")]
     gray = run(folder / "0.png", "--pixels")["pictures"][0]
     assert not {"astm_g", "astm_g_planimetric"} & set(gray["descriptors"])
     assert "pixel_size" not in gray
+
+
+def test_pixel_size_by_pattern(folder: Path) -> None:
+    found = run(
+        folder / "0.png", folder / "1.png", "--pixel-size-um", 1, "--pixel-size-um", "1.png=0.5", "--threshold", 99
+    )
+    assert [p["pixel_size"]["um"] for p in found["pictures"]] == [[1, 1], [0.5, 0.5]]
+
+
+def test_stacks_are_pictures_unless_they_are_said_to_be_a_volume(tmp_path: Path) -> None:
+    pages = (np.random.default_rng(0).random((20, 32, 32)) < 0.3).astype(np.uint8) * 255
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    how = (tmp_path / "stack.tif", "--pixel-size-um", 0.5, "--labels", "phase", "--only", "phase_fraction")
+    apart, whole = run(*how), run(*how, "--volume")
+    assert [p["page"] for p in apart["pictures"]] == list(range(20))
+    assert whole["pictures"][0]["shape"] == [20, 32, 32]
+    assert whole["pictures"][0]["descriptors"]["phase_fraction"]["value"] == pytest.approx(np.mean(pages > 0))
 
 
 def test_labels_are_phases_or_grains(tmp_path: Path) -> None:
@@ -105,7 +127,6 @@ def test_the_table_has_one_row_per_picture(folder: Path, tmp_path: Path) -> None
         ("--threshold", "bright"),
         ("--threshold", "otsu", "--labels", "phase"),
         ("--pixels", "--pixel-size-um", "1"),
-        ("--pixel-size-um", "0"),
         ("--labels", "colour"),
     ],
 )
@@ -117,9 +138,11 @@ def test_wrong_usage_is_code_2(folder: Path, wrong: tuple[str, ...]) -> None:
     ("how", "words"),
     [
         ((), "pixel size"),
+        (("--pixel-size-um", 0), "positive number of micrometres"),
+        (("--pixel-size-um", 1, "--pixel-size-um", "*.tif=0.5"), "matches none"),
         (("--pixel-size-um", 1, "--only", "s3x"), "no descriptor"),
         (("--pixel-size-um", 1, "--only", "phase_fraction"), "phase_fraction needs phase"),
-        (("--pixel-size-um", 1, "--threshold", 999), "one phase empty"),
+        (("--pixel-size-um", 1, "--threshold", 999), "0.png: .*one phase empty"),
     ],
 )
 def test_bad_input_is_one_sentence(folder: Path, how: tuple[Any, ...], words: str) -> None:

@@ -17,6 +17,7 @@ from microgen.stats.interval import bootstrap_ci
 from microgen.stats.measurement import Measurement
 
 Array = NDArray[Any]
+_G_PER_RELATIVE = 2 / np.log(2)  # change of the grain size number per relative change of length
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _of_histogram(function: Callable[[Array], Any]) -> Callable[..., float]:
 def _of_grains(method: Callable[..., grains.GrainSize], value: str, ci95: str) -> Callable[..., Measurement]:
     def function(array: Array, *, spacing: Any, periodic: bool, mask: Array | None) -> Measurement:
         found = method(_unmasked(array, mask), spacing=spacing, periodic=periodic)
-        std = found.std_um if value == "mean_um" else None
+        std = found.std_um if value == "mean_um" else _G_PER_RELATIVE * found.std_um / found.mean_um
         return Measurement(getattr(found, value), getattr(found, ci95), found.n, std=std)
 
     return function
