@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microgen.core import Condition, InputError, Microstructure
 from microgen.generate.folder import SampleFolder
 from microgen.generate.watch import count_samples
-from microgen.models import Model, load_model
+from microgen.models.file import load_model
+
+if TYPE_CHECKING:
+    from microgen.models.model import Model
 
 
 def sample_to_folder(
@@ -62,8 +65,9 @@ def sample_to_folder(
     StorageError
         If the disk is full; what is complete stays, and the same call goes on from there.
     """
-    path = "" if isinstance(model, Model) else str(find_model(model))
-    loaded = model if isinstance(model, Model) else load_model(path, device=resolve_device(device))
+    _check_worker(*worker)
+    path = str(find_model(model)) if isinstance(model, (str, Path)) else ""
+    loaded = load_model(path, device=resolve_device(device)) if isinstance(model, (str, Path)) else model
     wanted = list(conditions) or [Condition()]
     asked = {"shape": shape, "extrapolate": extrapolate, "batch": batch, **options}
     requests = [loaded.request(condition, **asked) for condition in wanted]  # all are checked before any is made
@@ -178,10 +182,13 @@ def condition_folders(out: Path, conditions: Sequence[Condition]) -> list[Path]:
 def _from(seeds: list[int], worker: tuple[int, int]) -> list[int]:
     """Order of work: each worker begins at its own part and goes around."""
     rank, count = worker
-    if not 0 <= rank < count:
-        raise InputError(f"worker {rank} of {count} is impossible")
     start = rank * len(seeds) // count
     return seeds[start:] + seeds[:start]
+
+
+def _check_worker(rank: int, count: int) -> None:
+    if not 0 <= rank < count:
+        raise InputError(f"worker {rank} of {count} is impossible")
 
 
 def _relative(model: str, folder: Path) -> str:

@@ -48,11 +48,12 @@ class Request:
         preset = self.options.resolved()
         resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
         options = self.options.model_dump(mode="json", exclude_defaults=True)
+        options |= {"preset": self.options.preset, **resolved, "precision": self.precision}
         scalars = {**self.condition.scalars, **_uniform(self.condition.maps)}
         return {
             "condition": dict(sorted(scalars.items())),
             "shape": list(self.shape),
-            "options": {**options, "preset": self.options.preset, **resolved, "precision": self.precision},
+            "options": dict(sorted(options.items())),
             "device": self.device,
             **({"batch": self.batch} if self.batch and self.device != "cpu" else {}),
         }
