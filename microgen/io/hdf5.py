@@ -51,6 +51,7 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
         _set_text(file, "microgen:phases", list(structure.phases))
         _set_text(file, "microgen:scalars", dict(structure.scalars))
         _set_text(file, "microgen:source", dict(structure.source))
+        _set_text(file, "microgen:fields", list(structure.fields))  # HDF5 itself lists names by alphabet
         if recipe is not None:
             _set_text(file, RECIPE_KEY, dict(recipe))
         for name, values in structure.fields.items():
@@ -66,7 +67,8 @@ def _read_structure(file: h5py.File, path: Path, max_pixels: int) -> Microstruct
         raise InputError(f"{path} was written by a newer microgen (format {version}); update microgen")
     if not isinstance(file.get("fields", getlink=True), h5py.HardLink):
         raise InputError(f"{path} has no fields of its own")
-    fields = {name: _read_dataset(file["fields"], name, path, max_pixels) for name in file["fields"]}
+    names = _text(file, "microgen:fields")
+    fields = {name: _read_dataset(file["fields"], name, path, max_pixels) for name in names}
     phases, scalars, source = (_text(file, f"microgen:{key}") for key in ("phases", "scalars", "source"))
     return Microstructure(fields, tuple(_text(file, own.SPACING_KEY)), tuple(phases), scalars, source)
 

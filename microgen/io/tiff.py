@@ -6,6 +6,7 @@ import json
 import logging
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 from microgen.core import InputError, Microstructure
 from microgen.io import own, pillow, vendor
 from microgen.io.guard import check_size
+from microgen.io.pixel_size import PixelSize
 from microgen.io.recording import Options, Recording
 
 EXTENSIONS = (".tif", ".tiff")
@@ -24,6 +26,7 @@ EXTENSIONS = (".tif", ".tiff")
 _ALLOWED = ("uint8", "uint16", "int16", "float32", "int32", "uint32", "float64")
 _XMP_TAG = 700
 _ORIENTATION = 274
+_MOST_TAGS = 1000  # on one page; files of instruments have fewer than a hundred
 _VENDOR_TAGS = (
     vendor.DESCRIPTION, vendor.X_RESOLUTION, vendor.Y_RESOLUTION, vendor.RESOLUTION_UNIT,
     vendor.ZEISS, vendor.FEI_SFEG, vendor.FEI_HELIOS, vendor.TESCAN,
@@ -35,16 +38,24 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 def read(path: Path, options: Options) -> Recording:
     """Read all full-size pages of a TIFF as pictures, or as one volume."""
+    count = _count_pages(path)  # before tifffile, which would follow a damaged chain for minutes
     with tifffile.TiffFile(path, is_ome=False) as tif:
+        if count != len(tif.pages):
+            raise InputError("its list of pages is damaged")
         pages = [(i, p) for i, p in enumerate(tif.pages) if not (p.is_reduced or p.is_mask)]
         _check_complete(path, tif)
         pixels = sum(page.size for _, page in pages)
         check_size(path, pixels, sum(page.nbytes for _, page in pages), options.max_pixels)
-        tags = {code: _tag(tif.pages[0], code) for code in _VENDOR_TAGS}
+        sizes, bar = _find_scale(tif.pages[0])
         arrays = [_decode(path, index, page) for index, page in pages]
         depth = max(_depth(page) for _, page in pages)
         texts = _own_texts(tif)
-    return _recording(path, arrays, tags, texts, depth, options)
+    if not arrays:
+        raise InputError("holds no full-size picture")
+    own_volume = own.parse(texts, (len(arrays), *arrays[0].shape))
+    if options.volume or (options.volume is None and own_volume is not None):
+        return Recording((_stack(arrays),), "volume", depth, sizes, bar, own_volume)
+    return Recording(tuple(arrays), "picture", depth, sizes, bar, own.parse(texts, arrays[0].shape))
 
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
@@ -78,27 +89,22 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
 
 def read_own(path: Path) -> dict[str, Any]:
     """Header texts that microgen wrote, without decoding the picture."""
+    _count_pages(path)
     with tifffile.TiffFile(path, is_ome=False) as tif:
         return _own_texts(tif)
 
 
-def _recording(
-    path: Path, arrays: list[NDArray[Any]], tags: Mapping[int, Any], texts: dict[str, Any], depth: int, options: Options
-) -> Recording:
-    """Decide between pictures and one volume, and collect what the tags say."""
-    if not arrays:
-        raise InputError("holds no full-size picture")
-    shape = (arrays[0].shape[0], arrays[0].shape[1])
-    sizes, bar = vendor.find_sizes(tags, shape), vendor.find_bar(tags, shape)
-    grid = (len(arrays), *arrays[0].shape)
-    own_volume = own.parse(texts, grid)
-    if options.volume or (options.volume is None and own_volume is not None):
-        volume = _stack(path, arrays)
-        return Recording((volume,), "volume", depth, sizes, bar, own_volume)
-    return Recording(tuple(arrays), "picture", depth, sizes, bar, own.parse(texts, arrays[0].shape))
+def _find_scale(page: Any) -> tuple[tuple[PixelSize, ...], int]:
+    """Pixel sizes and rows of data bar that the tags state, for the picture turned upright."""
+    tags = {code: _tag(page, code) for code in _VENDOR_TAGS}
+    shape = (page.imagelength, page.imagewidth)
+    sizes, code = vendor.find_sizes(tags, shape), _orientation(page)
+    if code >= 5:  # rows and columns change places
+        sizes = tuple(replace(size, um=(*size.um[:-2], size.um[-1], size.um[-2])) for size in sizes)
+    return sizes, vendor.find_bar(tags, shape) if code == 1 else 0
 
 
-def _stack(path: Path, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     if len({(a.shape, a.dtype) for a in arrays}) > 1:
         raise InputError("has pages of different size or type, which make no volume")
     if arrays[0].ndim == 2:
@@ -113,7 +119,7 @@ def _decode(path: Path, index: int, page: Any) -> NDArray[Any]:
         raise InputError(f"has the colour model {name}; save it as gray or RGB")
     try:
         values = page.asarray()
-    except ValueError as error:
+    except Exception as error:  # tifffile says with several types that a codec is missing
         if "imagecodecs" not in str(error):
             raise
         return _decode_with_pillow(path, index, page)
@@ -123,7 +129,7 @@ def _decode(path: Path, index: int, page: Any) -> NDArray[Any]:
         values = np.moveaxis(values, 0, -1)
     if name == "MINISWHITE":
         values = _inverted(values, _depth(page))
-    return pillow.oriented(np.asarray(values), int(_tag(page, _ORIENTATION) or 1))
+    return pillow.oriented(np.asarray(values), _orientation(page))
 
 
 def _decode_with_pillow(path: Path, index: int, page: Any) -> NDArray[Any]:
@@ -162,8 +168,6 @@ def _inverted(values: NDArray[Any], depth: int) -> NDArray[Any]:
 
 def _check_complete(path: Path, tif: Any) -> None:
     """Refuse a file whose pages or strips reach beyond its end: decoders would fill the gap with zeros."""
-    if _count_pages(path) != len(tif.pages):
-        raise InputError("its list of pages is damaged")
     size = path.stat().st_size
     for page in tif.pages:
         offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
@@ -194,8 +198,14 @@ def _count_pages(path: Path) -> int:
             seen.add(position)
             stream.seek(position)
             entries = struct.unpack(order + count, stream.read(8 if big else 2))[0]
+            if entries > _MOST_TAGS:
+                raise InputError(f"claims {entries} tags on one page: its list of pages is damaged")
             stream.seek(entries * entry, 1)
     return len(seen)
+
+
+def _orientation(page: Any) -> int:
+    return int(_tag(page, _ORIENTATION) or 1)
 
 
 def _depth(page: Any) -> int:
