@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +47,35 @@ def test_other_tiff_types_are_kept(dtype: str, order: str, tmp_path: Path) -> No
     assert np.array_equal(m["intensity"], values)
 
 
+def png(path: Path, width: int, bits: int, colour_type: int, rows: list[bytes]) -> None:
+    """Write a PNG by hand, for kinds that Pillow does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_few_bits_in_png(bits: int, tmp_path: Path) -> None:
-    image = Image.fromarray((GRAY >> 7) * 255).convert("1") if bits == 1 else Image.fromarray(GRAY).convert("L")
-    image.save(tmp_path / "a.png", bits=bits)
-    if bits == 1:
-        m = first(tmp_path / "a.png")
-        assert np.array_equal(m["intensity"], GRAY >> 7)
-        assert m.source["bit_depth"] == 1
+@pytest.mark.parametrize("extension", ["png", "tif"])
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_few_bits_keep_their_values(bits: int, extension: str, white_is_zero: bool, tmp_path: Path) -> None:
+    values = RNG.integers(0, 2**bits, (5, 8), dtype=np.uint8)
+    packed = np.packbits(np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(5, -1), axis=-1)
+    path = tmp_path / f"a.{extension}"
+    if extension == "png":
+        png(path, 8, bits, 0, [row.tobytes() for row in packed])
+    else:
+        tifffile.imwrite(path, packed, metadata=None, photometric="miniswhite" if white_is_zero else "minisblack")
+        with tifffile.TiffFile(path, mode="r+") as tif:
+            tif.pages[0].tags[256].overwrite(8)
+            tif.pages[0].tags[258].overwrite(bits)
+    m = first(path)
+    turned = white_is_zero and extension == "tif"
+    assert np.array_equal(m["intensity"], 2**bits - 1 - values if turned else values)
+    assert m.source["bit_depth"] == bits
 
 
 def test_12_bit_camera_in_tiff_reports_its_depth(tmp_path: Path) -> None:
@@ -156,16 +179,7 @@ def test_colour_is_refused_or_taken_as_luminance(tmp_path: Path) -> None:
 
 
 def test_16_bit_colour_png_is_not_cut_to_8_bits(tmp_path: Path) -> None:
-    import struct
-    import zlib
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    rows = b"".join(b"\0" + bytes(12) for _ in range(2))
-    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    png(tmp_path / "a.png", 2, 16, 2, [bytes(12)] * 2)
     with pytest.raises(InputError, match="16 bits per colour"):
         first(tmp_path / "a.png")
 
@@ -228,7 +242,6 @@ def test_turned_picture_keeps_its_axes_of_scale(tmp_path: Path) -> None:
     (m,) = read(tmp_path / "a.tif")
     assert m.shape == (60, 40)
     assert m.spacing == pytest.approx((0.1, 0.2))
-    # stored: columns 0.1 um, rows 0.2 um; a quarter turn makes the columns rows
 
 
 def test_thumbnails_are_not_pictures(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def read(path: Path, options: Options) -> Recording:
             raise InputError("is an animation; save its frames as single pictures")
         depth = _png_depth(path) if image.format == "PNG" else 1 if image.mode == "1" else 8
         image.load()
-        values = oriented(pixels(image), int(image.getexif().get(_ORIENTATION, 1)))
+        values = oriented(unscaled(pixels(image), depth), int(image.getexif().get(_ORIENTATION, 1)))
         return Recording(
             pages=(values,),
             bit_depth=depth,
@@ -47,6 +47,11 @@ def pixels(image: Image.Image) -> NDArray[Any]:
         raise InputError(f"has the colour model {image.mode}; save it as gray or RGB")
     values = np.asarray(image)
     return values.astype(values.dtype.newbyteorder("="))
+
+
+def unscaled(values: NDArray[Any], depth: int) -> NDArray[Any]:
+    """Undo Pillow's stretching of 2-bit and 4-bit gray over 0 .. 255."""
+    return values // {2: 85, 4: 17}.get(depth, 1) if values.ndim == 2 else values
 
 
 def oriented(values: NDArray[Any], code: int) -> NDArray[Any]:

@@ -118,18 +118,20 @@ def _decode(path: Path, index: int, page: Any) -> NDArray[Any]:
     if name not in ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR", "PALETTE"):
         raise InputError(f"has the colour model {name}; save it as gray or RGB")
     try:
-        values = page.asarray()
+        values = np.asarray(page.asarray())
     except Exception as error:  # tifffile says with several types that a codec is missing
         if "imagecodecs" not in str(error):
             raise
         return _decode_with_pillow(path, index, page)
+    if values.dtype.kind == "b":
+        values = values.astype(np.uint8)
     if name == "PALETTE":
         values = _through_palette(values, page)
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         values = np.moveaxis(values, 0, -1)
     if name == "MINISWHITE":
         values = _inverted(values, _depth(page))
-    return pillow.oriented(np.asarray(values), _orientation(page))
+    return pillow.oriented(values, _orientation(page))
 
 
 def _decode_with_pillow(path: Path, index: int, page: Any) -> NDArray[Any]:
@@ -137,7 +139,7 @@ def _decode_with_pillow(path: Path, index: int, page: Any) -> NDArray[Any]:
     with Image.open(path, formats=("TIFF",)) as image:
         image.seek(index)
         image.load()
-        values = pillow.pixels(image)
+        values = pillow.unscaled(pillow.pixels(image), _depth(page))
     if 8 * values.dtype.itemsize < _depth(page) or values.shape[:2] not in (page.shape[:2], page.shape[1::-1]):
         raise InputError(
             f"its compression {page.compression.name} with {_depth(page)} bits cannot be read without loss; "
