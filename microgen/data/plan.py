@@ -172,4 +172,4 @@ def _toml(value: Any) -> str:
 
 
 def _key(text: str) -> str:
-    return text if text.isascii() and text.replace("_", "").replace("-", "").isalnum() else json.dumps(text)
+    return text if text.isascii() and text.replace("_", "").replace("-", "").isalnum() else _toml(text)

@@ -148,7 +148,9 @@ def _spacing(grains: Mapping[str, float] | None, xi: float | None, own: Mapping[
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.2g}")
+    """Round up to two digits, so that a limit from below still holds."""
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(f"{np.ceil(value / unit - 1e-6) * unit:.2g}")
 
 
 def _spans(side_um: float, grains: Mapping[str, float] | None, xi: float | None) -> str:
