@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import runpy
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +81,23 @@ def test_header_is_read_without_torch(saved: Path) -> None:
 def test_identity_changes_with_weights_and_with_configuration() -> None:
     ids = {tiny_model().sha256, tiny_model(seed=1).sha256, tiny_model(dropout=0.5).sha256, tiny_model(ndim=3).sha256}
     assert len(ids) == 4
+
+
+def test_hash_is_the_one_of_the_written_specification(saved: Path) -> None:
+    """docs/file_formats.md, followed with nothing but json, struct and hashlib."""
+    raw = saved.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    table = json.loads(raw[8 : 8 + length])
+    about = json.loads(table.pop("__metadata__")["microgen-model"])
+    assert about.pop("version") == 1
+    said = about.pop("sha256")
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, ensure_ascii=False).encode())
+    for name in sorted(table):
+        entry = table[name]
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        kind = {"F32": "torch.float32"}[entry["dtype"]]
+        digest.update(f"\0{name}\0{kind}\0{tuple(entry['shape'])}\0".encode() + raw[start:end])
+    assert digest.hexdigest() == said
 
 
 def test_every_flipped_byte_is_found(saved: Path, tmp_path: Path) -> None:
