@@ -76,6 +76,6 @@ def line(images: int, *, total: int | None, loss: float, rate: float, to_go: flo
     >>> line(500, total=2000, loss=0.25, rate=50, to_go=30)
     'training  25 %  500 of 2000 images  50 images/s  loss 0.2500  0:30 to go'
     """
-    part = f"{100 * images // total:3d} %  {images} of {total} images" if total else f"measuring speed  {images} images"
+    part = f"{100 * images // total:3d} %  {images} of {total} images" if total else f"{images} images, measuring speed"
     rest = f"  {clock_text(to_go)} to go" if to_go is not None else ""
     return f"training {part}  {rate:.3g} images/s  loss {loss:.4f}{rest}"
