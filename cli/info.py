@@ -64,7 +64,9 @@ def _folder(path: Path) -> dict[str, Any]:
     from microgen.io import scan_inputs
 
     files, stray = scan_inputs([path])
-    return {"kind": "folder", "file": str(path), "readable": len(files), "others": len(stray), "first": files[0].name}
+    about = {"kind": "folder", "file": str(path), "readable": len(files), "others": len(stray), "first": files[0].name}
+    manifest = path / "manifest.json"
+    return {**about, "manifest": _parsed(manifest.read_bytes(), path)} if manifest.is_file() else about
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -121,10 +123,9 @@ def _safetensors(path: Path) -> dict[str, Any]:
         header = _parsed(stream.read(length), path)
     metadata = header.pop("__metadata__", {})
     weights = {"tensors": len(header), "parameters": sum(_size(path, entry) for entry in header.values())}
-    if metadata.get("format") != "microgen-model":
+    if "microgen-model" not in metadata:
         return {"kind": "weights", **weights, "metadata": metadata}
-    about = _parsed(metadata.get("header", "{}"), path)
-    return {"kind": "model", "version": metadata.get("version"), **weights, **about, "sha256": metadata.get("sha256")}
+    return {"kind": "model", **weights, **_parsed(metadata["microgen-model"], path)}
 
 
 def _size(path: Path, entry: Any) -> int:

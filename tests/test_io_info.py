@@ -53,8 +53,8 @@ def test_foreign_picture(tmp_path: Path) -> None:
 
 
 def test_model(tmp_path: Path) -> None:
-    header = {"family": "diffusion", "config": {"channels": [8]}, "conditions": []}
-    meta = {"format": "microgen-model", "version": "1", "header": json.dumps(header), "sha256": "0" * 64}
+    header = {"version": 1, "family": "diffusion", "config": {"channels": [8]}, "conditions": [], "sha256": "0" * 64}
+    meta = {"microgen-model": json.dumps(header)}
     save_file({"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32)}, tmp_path / "m.safetensors", meta)
     found = info(tmp_path / "m.safetensors")
     assert (found["kind"], found["family"], found["tensors"], found["parameters"]) == ("model", "diffusion", 2, 17)
@@ -84,7 +84,9 @@ def test_run_folder(tmp_path: Path) -> None:
 def test_folder_plan_job_report_and_others(tmp_path: Path) -> None:
     write(tmp_path / "set" / "a2.png", SAMPLE)
     write(tmp_path / "set" / "a10.png", SAMPLE)
+    (tmp_path / "set" / "manifest.json").write_text('{"format": "microgen-samples"}')
     found = info(tmp_path / "set")
+    assert found["manifest"] == {"format": "microgen-samples"}
     assert (found["kind"], found["readable"], found["first"]) == ("folder", 2, "a2.png")
     texts = {
         "plan.toml": "[data]\nspacing_um = 0.5\n[model]\n[train]\n",
