@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from microgen.core import InputError, Microstructure
 from microgen.evaluate import memory, requests, twosample
+from microgen.evaluate.embedding import embed
 from microgen.evaluate.surrogates import same_spectrum, shuffled, surrogate
 from microgen.evaluate.texture import texture
 from microgen.evaluate.windows import common_spacing, cut, to_spacing, window_shape
@@ -223,3 +224,27 @@ def test_obeyed_reports_a_known_error() -> None:
         assert row.spread == pytest.approx(0.1, abs=0.03)
     assert rows[0].real == pytest.approx(5.5)
     assert np.isnan(rows[1].real)
+
+
+@pytest.mark.parametrize("without_pymks", [False, True])
+def test_map_of_two_point_statistics(without_pymks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if without_pymks:
+
+        def absent(*args: object, **options: object) -> None:
+            raise InputError("not installed")
+
+        monkeypatch.setattr("microgen.stats.mks.embed", absent)
+    else:
+        pytest.importorskip("pymks")
+    windows = [
+        Microstructure({"phase": (np.random.default_rng(k).random((16, 16)) < f).astype(np.uint8)}, (1, 1))
+        for k, f in enumerate([0.3] * 6 + [0.6] * 6)
+    ] + [picture(0, (16, 16))]
+    points, share = embed(windows, np.array([0, 1, 2, 6, 7, 8]))
+    assert points is not None
+    assert share is not None
+    assert share[0] > 0.5
+    assert np.isnan(points[12]).all()
+    first = points[:12, 0] * np.sign(points[0, 0])
+    assert first[:6].min() > first[6:].max()  # the amount of the phase is what varies most
+    assert embed(windows[12:], np.array([0])) == (None, None)

@@ -120,14 +120,14 @@ def _report(job: Job, asked: dict[str, Array], provenance: dict[str, Any], seed:
         _memorisation(*copies),
         [*job.notes, *matched.notes],
         _provenance(job, matched, seed) | provenance,
-        _evidence(job, matched, asked, copies, seed),
+        _evidence(job, matched, asked, draws, copies, seed),
     )
 
 
 def _row(feature: Feature, draws: Draws, matched: Plan) -> Row:
     rows = {name: pool.index[feature.valid[pool.index]] for name, pool in matched.pools.items()}
     n = _numbers(rows, matched, int(feature.valid[matched.pools["generated"].index].mean() * matched.wanted.sum()))
-    medians = (_median(feature.values[rows["held_out"]]), _median(feature.values[rows["generated"]]))
+    medians = (_drawn_median(feature, draws.generated[1]), _drawn_median(feature, draws.generated[0]))
     found = distances(feature, draws)
     return make_row(feature.name, feature.unit, feature.kind, found, n, medians=medians)
 
@@ -144,6 +144,11 @@ def _numbers(rows: Mapping[str, Indices], matched: Plan, compared: int) -> Numbe
     held = matched.pools["held_out"]
     pictures = len(np.unique(held.groups[np.isin(held.index, rows["held_out"])]))
     return Numbers(len(rows["generated"]), len(rows["held_out"]), len(rows["train"]), compared, pictures)
+
+
+def _drawn_median(feature: Feature, counts: Array) -> float:
+    """Median over all draws, so that sizes are mixed as they were compared."""
+    return _median(np.repeat(feature.values, (counts.sum(axis=0) * feature.valid).astype(int)))
 
 
 def _median(values: Array) -> float:
@@ -223,26 +228,28 @@ def _provenance(job: Job, matched: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def _evidence(job: Job, matched: Plan, asked: Mapping[str, Array], copies: Copies, seed: int) -> Evidence:
+def _evidence(job: Job, matched: Plan, asked: Mapping[str, Array], draws: Draws, copies: Copies, seed: int) -> Evidence:
     shown = _shown(job, matched, seed)
-    sizes = next((job.features[name].values for name in SIZES if name in job.features), None)
-    captions = {
-        k: [f"{sizes[i]:.3g} um" if sizes is not None and np.isfinite(sizes[i]) else "" for i in rows]
-        for k, rows in shown.items()
-    }
-    points, share = _points(job)
-    pairs = {name: (asked[name], known["generated"][0]) for name, known in job.conditions.items()}
+    sets = {name: pool.index for name, pool in matched.pools.items()}
+    if len(matched.wanted) > 1:  # one draw, in which both sides have the same mixture of sizes
+        sets |= {name: np.flatnonzero(draws.generated[k][0]) for k, name in enumerate(("generated", "held_out"))}
+    points, share = embed(job.windows, np.concatenate([job.sets["held_out"], job.sets["train"]]))
     return Evidence(
         job.features,
-        {name: pool.index for name, pool in matched.pools.items()},
+        sets,
         {name: [plane(job.windows[i]) for i in rows] for name, rows in shown.items()},
-        captions,
+        {name: [_caption(job, i) for i in rows] for name, rows in shown.items()},
         job.spacing[-1],
-        pairs,
+        {name: (asked[name], known["generated"][0]) for name, known in job.conditions.items()},
         *copies,
         points,
         share,
     )
+
+
+def _caption(job: Job, row: int) -> str:
+    size = next((job.features[name].values[row] for name in SIZES if name in job.features), np.nan)
+    return f"{size:.3g} um" if np.isfinite(size) else ""
 
 
 def _shown(job: Job, matched: Plan, seed: int) -> dict[str, Indices]:
@@ -251,14 +258,3 @@ def _shown(job: Job, matched: Plan, seed: int) -> dict[str, Indices]:
     share = np.bincount(np.arange(SHOWN) * len(matched.wanted) // SHOWN, minlength=len(matched.wanted))
     count = np.minimum(share, matched.wanted)
     return {name: matched.pools[name].draw(rng, count) for name in ("held_out", "generated")}
-
-
-def _points(job: Job) -> tuple[Array | None, Array | None]:
-    feature = job.features.get("s2")
-    real = np.concatenate([job.sets["held_out"], job.sets["train"]])
-    if feature is None or feature.valid[real].sum() < 3:
-        return None, None
-    reference = np.zeros(len(job.windows), dtype=bool)
-    reference[real] = True
-    points, share = embed(feature.vectors, reference & feature.valid)
-    return np.where(feature.valid[:, None], points, np.nan), share

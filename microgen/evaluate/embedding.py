@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from microgen.core import InputError, Microstructure
+from microgen.stats import correlate, mks
+from microgen.stats.views import interior
 
-def embed(vectors: NDArray[Any], reference: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal components of the curves of the reference windows, and where all windows lie on the first two.
+Points = NDArray[np.float64]
+
+
+def embed(windows: Sequence[Microstructure], reference: NDArray[Any]) -> tuple[Points | None, Points | None]:
+    """Principal components of the two-point statistics of some windows, and where all windows lie on them.
+
+    PyMKS does it where it is installed, else the same statistics are taken by :func:`microgen.stats.correlate`.
 
     Parameters
     ----------
-    vectors
-        One curve per window, ``(n, m)``.
+    windows
+        All of one shape, with ``phase``, ``grain`` or ``boundary``.
     reference
-        Windows that define the axes (the real ones), ``(n,)``.
+        Rows of the windows that define the axes (the real ones).
 
     Returns
     -------
     points, share
-        ``(n, 2)``, and the share of the variance on each axis ``(2,)``.
+        ``(n, 2)`` with NaN for windows without regions, and the share of the variance on each axis ``(2,)``; both
+        None where there are too few windows with regions.
 
     References
     ----------
-    Niezgoda, Kanjarla, Kalidindi, Integrating Materials 2 (2013) 3, doi:10.1186/2193-9772-2-3.
+    Niezgoda, Yabansu, Kalidindi, Acta Mater. 59 (2011) 6387, doi:10.1016/j.actamat.2011.06.051.
     """
-    from sklearn.decomposition import PCA
+    found = [_region(w) for w in windows]
+    known = np.array([r is not None for r in found])
+    reference = reference[known[reference]]
+    if len(reference) < 3:
+        return None, None
+    labels = np.array([r for r in found if r is not None], dtype=np.uint8)
+    place = np.cumsum(known) - 1
+    scores, share = _components(labels, place[reference])
+    points = np.full((len(windows), 2), np.nan)
+    points[known] = scores
+    return points, share
 
-    axes = PCA(2, svd_solver="full").fit(vectors[reference])
-    return axes.transform(vectors), np.asarray(axes.explained_variance_ratio_)
+
+def _components(labels: NDArray[np.uint8], reference: NDArray[Any]) -> tuple[Points, Points]:
+    try:
+        found = mks.embed(labels[reference], statistics=mks.Statistics(periodic=False))
+        return found.project(labels), found.explained
+    except InputError:
+        from sklearn.decomposition import PCA
+
+        cutoff = (min(labels.shape[1:]) - 1) // 2
+        maps = np.array([correlate(region == 1, periodic=False, cutoff=cutoff).ravel() for region in labels])
+        axes = PCA(2, svd_solver="full").fit(maps[reference])
+        return np.asarray(axes.transform(maps)), np.asarray(axes.explained_variance_ratio_)
+
+
+def _region(window: Microstructure) -> NDArray[np.bool_] | None:
+    """Phase 1, or the inside of grains."""
+    if "phase" in window:
+        return np.asarray(window["phase"] == 1)
+    if "grain" in window:
+        return interior(window["grain"])
+    return ~window["boundary"].astype(bool) if "boundary" in window else None

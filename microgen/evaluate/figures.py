@@ -196,7 +196,7 @@ def _map(evidence: Evidence) -> Any:
             axis.scatter(
                 *where.T, s=12, marker=marker, color=colour, alpha=0.55, lw=0.8 if marker == "x" else 0, label=label
             )
-    axis.set_xlabel(f"first component ({share[0]:.0%} of variance)")
-    axis.set_ylabel(f"second component ({share[1]:.0%})")
+    axis.set_xlabel(f"first component ({share[0]:.1%} of variance)")
+    axis.set_ylabel(f"second component ({share[1]:.1%})")
     axis.legend(fontsize=7)
     return figure

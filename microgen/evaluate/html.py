@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from importlib import resources
 from typing import Any
 
@@ -36,7 +37,7 @@ def render(report: Report) -> str:
         words=WORDS[report.verdict],
         classes=CLASSES,
         meaning={row.descriptor: meaning(row.descriptor) for row in report.rows},
-        images={**charts(report), **pictures(report.evidence)},
+        images=defaultdict(str, charts(report) | pictures(report.evidence)),
         provenance=json.dumps(report.to_dict()["provenance"], indent=2, ensure_ascii=False),
         target=TARGET,
         minimum=(MIN_GENERATED, MIN_PICTURES),

@@ -58,7 +58,9 @@ def plan(job: Job, asked: Mapping[str, Array]) -> Plan:
     classes["generated"] = found.generated
     pools = {name: Pool(pool.index, pool.groups, classes[name]) for name, pool in everything.items()}
     wanted = _wanted(pools, len(found.edges))
-    return Plan(pools, wanted, _matched_notes(pools["generated"], wanted, found))
+    notes = _matched_notes(pools["generated"], wanted, found)
+    used = np.append(wanted > 0, False)  # the last entry answers for class -1
+    return Plan({name: pool.part(used[pool.strata]) for name, pool in pools.items()}, wanted, notes)
 
 
 def _wanted(pools: Mapping[str, Pool], classes: int) -> Indices:
