@@ -152,7 +152,7 @@ def test_hitachi_picture_resized_after_recording(tmp_path: Path) -> None:
 def test_jeol_file(marker: str, um: float, encoding: str, tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "a.tif")
     text = f"$CM_MAG 5000\r\n$CM_FULL_SIZE 128 80\r\n$$SM_MICRON_BAR 160\r\n$$SM_MICRON_MARKER {marker}\r\n"
-    (tmp_path / "A.TXT").write_text(text, encoding=encoding)
+    (tmp_path / "a.TXT").write_text(text, encoding=encoding)
     (m,) = read(tmp_path / "a.tif")
     assert m.spacing == pytest.approx((um, um))
     assert m.source["pixel_size"]["confidence"] == "medium"

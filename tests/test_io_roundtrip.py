@@ -59,7 +59,7 @@ def roundtrip(tmp: Path, m: Microstructure, extension: str) -> Microstructure:
 
 @pytest.mark.parametrize("extension", [".tif", ".npy", ".h5"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_numbers_come_back_exactly(
     extension: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -68,14 +68,14 @@ def test_numbers_come_back_exactly(
 
 
 @given(m=structures(st.sampled_from(["u1", "u2"]), 2, "intensity"))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_png_comes_back_exactly(m: Microstructure, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert same(roundtrip(tmp_path_factory.mktemp("r"), m, ".png"), m)
 
 
 @pytest.mark.parametrize("extension", [".png", ".tif", ".npy", ".h5"])
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_labels_come_back_in_their_own_type(
     extension: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -10,6 +10,7 @@ from microgen.io import sidecars
 from microgen.io.bar import suggest_crop_bottom
 from microgen.io.formats import format_of
 from microgen.io.guard import reading
+from microgen.io.own import Own
 from microgen.io.recording import Options, Recording
 
 
@@ -51,8 +52,6 @@ def _about_structure(structure: Microstructure) -> dict[str, Any]:
 
 def _about_pages(path: Path, recording: Recording, facts: dict[str, Any]) -> dict[str, Any]:
     page = recording.pages[0]
-    shape = (page.shape[-2], page.shape[-1]) if recording.kind == "volume" else (page.shape[0], page.shape[1])
-    beside = sidecars.find(path, shape)
     about: dict[str, Any] = {
         "kind": "sample" if recording.own else "image",
         **facts,
@@ -61,18 +60,25 @@ def _about_pages(path: Path, recording: Recording, facts: dict[str, Any]) -> dic
         "bit_depth": recording.bit_depth,
         "pages": len(recording.pages),
     }
-    if recording.own:
-        own = recording.own
-        return about | {
-            "field": own.name,
-            "spacing_um": list(own.spacing),
-            "phases": list(own.phases),
-            "scalars": dict(own.scalars),
-        }
+    return about | (_about_own(recording.own) if recording.own else _about_scale(path, recording))
+
+
+def _about_own(own: Own) -> dict[str, Any]:
+    return {
+        "field": own.name,
+        "spacing_um": list(own.spacing),
+        "phases": list(own.phases),
+        "scalars": dict(own.scalars),
+    }
+
+
+def _about_scale(path: Path, recording: Recording) -> dict[str, Any]:
+    page = recording.pages[0]
     gray = page if page.ndim == 2 or recording.kind == "volume" else page[..., 0]
-    return about | {
-        "pixel_sizes": [size.to_dict() for size in (*recording.sizes, *beside.sizes)],
-        "data_bar_rows": {"stated": recording.bar or beside.bar, "suggested": suggest_crop_bottom(gray)},
+    recording = sidecars.add(path, recording)
+    return {
+        "pixel_sizes": [size.to_dict() for size in recording.sizes],
+        "data_bar_rows": {"stated": recording.bar, "suggested": suggest_crop_bottom(gray)},
         "beside": [file.name for file in sidecars.beside(path)],
     }
 

@@ -17,6 +17,7 @@ from microgen.io.bar import suggest_crop_bottom
 from microgen.io.colour import Colour, to_gray
 from microgen.io.formats import format_of
 from microgen.io.guard import reading
+from microgen.io.own import Own
 from microgen.io.pixel_size import PixelSize, settle
 from microgen.io.recording import MAX_PIXELS, Options, Recording
 
@@ -83,6 +84,7 @@ def read(
         facts = {"file": str(path), "sha256": files.sha256(path)}
         if recording.structure is not None:
             return [_own_structure(path, recording, recording.structure, wishes, facts)]
+        recording = sidecars.add(path, recording)
         return [_structure(path, recording, page, wishes, facts) for page in range(len(recording.pages))]
 
 
@@ -105,23 +107,10 @@ def read_recipe(path: Path | str) -> dict[str, Any] | None:
 
 def _structure(path: Path, recording: Recording, page: int, wishes: _Wishes, facts: dict[str, Any]) -> Microstructure:
     """Settle colour, data bar and scale of one page."""
-    stored = recording.pages[page]
-    own = recording.own
-    full_scale = 1.0 if stored.dtype.kind == "f" else float(2**recording.bit_depth - 1)
-    ndim = 3 if recording.kind == "volume" else 2
-    values, merged = (stored, "gray") if ndim == 3 else to_gray(stored, wishes.colour, full_scale)
-    beside = sidecars.find(path, (values.shape[-2], values.shape[-1]))
-    if own:
-        values = values.astype(own.dtype)
-        sizes: tuple[PixelSize, ...] = (PixelSize(own.spacing, "microgen", "high"),)
-    else:
-        sizes = (*recording.sizes, *beside.sizes)
-    size, warnings = settle(path, sizes, wishes.pixel_size_um, ndim)
-    rows = _rows(path, wishes.crop_bottom, recording.bar or beside.bar, values.shape[-2])
+    values, merged = _gray(recording, page, wishes.colour)
+    size, warnings = settle(path, recording.sizes, wishes.pixel_size_um, values.ndim)
+    rows = _rows(path, wishes.crop_bottom, recording.bar, values.shape[-2])
     values = values[..., : values.shape[-2] - rows, :]
-    name = own.name if own else "intensity"
-    if not own:
-        warnings += _remarks(path, values, wishes.crop_bottom, rows)
     source = {
         **facts,
         "pixel_size": size.to_dict(),
@@ -130,14 +119,28 @@ def _structure(path: Path, recording: Recording, page: int, wishes: _Wishes, fac
         "cropped_bottom": rows,
         "colour": merged,
         "warnings": warnings,
-        **recording.notes,
     }
     if len(recording.pages) > 1:
         source |= {"page": page, "pages": len(recording.pages)}
-    if own and own.recipe is not None:
+    if recording.own:
+        return _labelled(recording.own, values, size, source)
+    warnings += _remarks(path, values, wishes.crop_bottom, rows)
+    return Microstructure({"intensity": values}, size.um, source=source)
+
+
+def _gray(recording: Recording, page: int, colour: Colour) -> tuple[NDArray[Any], str]:
+    stored = recording.pages[page]
+    if recording.kind == "volume":
+        return stored, "gray"
+    full_scale = 1.0 if stored.dtype.kind == "f" else float(2**recording.bit_depth - 1)
+    return to_gray(stored, colour, full_scale)
+
+
+def _labelled(own: Own, values: NDArray[Any], size: PixelSize, source: dict[str, Any]) -> Microstructure:
+    """Give a field that microgen wrote its name and type back."""
+    if own.recipe is not None:
         source["recipe"] = own.recipe
-    phases, scalars = (own.phases, own.scalars) if own else ((), {})
-    return Microstructure({name: values}, size.um, phases, scalars, source)
+    return Microstructure({own.name: values.astype(own.dtype)}, size.um, own.phases, own.scalars, source)
 
 
 def _own_structure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -53,8 +53,6 @@ class Recording:
         Header that microgen wrote, if it did.
     structure
         The whole Microstructure, for files that hold one.
-    notes
-        Further JSON-able facts for ``source``.
     """
 
     pages: tuple[Array, ...] = ()
@@ -64,4 +62,10 @@ class Recording:
     bar: int = 0
     own: Own | None = None
     structure: Microstructure | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the first picture or slice."""
+        page = self.pages[0]
+        rows, columns = page.shape[-2:] if self.kind == "volume" else page.shape[:2]
+        return rows, columns

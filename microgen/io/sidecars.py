@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microgen.io.pixel_size import PixelSize, sized, unit_um
+from microgen.io.recording import Recording
 from microgen.io.vendor import tescan_text
 
 _LARGEST = 1 << 20  # bytes; real ones have a few kilobytes
@@ -21,14 +22,14 @@ class Sidecar:
 
 
 def beside(path: Path) -> list[Path]:
-    """Files beside a picture that may describe it."""
+    """Files beside a picture that may describe it.
+
+    Candidates are asked for by name: listing the folder for each of ten thousand pictures would take minutes.
+    """
     suffix = path.suffix.lstrip(".")
-    names = {f"{path.stem}.txt", f"{path.stem}-{suffix}.hdr", f"{path.stem}.hdr", f"{path.name}.json"}
-    wanted = {name.lower() for name in names}
-    try:
-        return sorted(p for p in path.parent.iterdir() if p.name.lower() in wanted and p.is_file())
-    except OSError:
-        return []
+    ends = {".txt", ".TXT", ".hdr", ".HDR", *(f"-{s}.hdr" for s in (suffix, suffix.lower()))}
+    candidates = {*(path.with_name(path.stem + end) for end in ends), path.with_name(path.name + ".json")}
+    return sorted(p for p in candidates if p.is_file())
 
 
 def find(path: Path, shape: tuple[int, int]) -> Sidecar:
@@ -39,6 +40,14 @@ def find(path: Path, shape: tuple[int, int]) -> Sidecar:
             if found.sizes:
                 return found
     return Sidecar()
+
+
+def add(path: Path, recording: Recording) -> Recording:
+    """Add what files beside a picture say; a picture that microgen wrote needs nothing more than its own header."""
+    if recording.own:
+        return replace(recording, sizes=(PixelSize(recording.own.spacing, "microgen", "high"),), bar=0)
+    found = find(path, recording.grid)
+    return replace(recording, sizes=(*recording.sizes, *found.sizes), bar=recording.bar or found.bar)
 
 
 def _parse(text: str, name: str, shape: tuple[int, int]) -> Sidecar:
