@@ -198,6 +198,8 @@ def planimetric(boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = Fa
     """
     grains, steps = label_grains(boundary), _steps_um(spacing)
     count = _periodic_count(grains) if periodic else _count(grains)
+    if count <= 0:
+        raise InputError("no grain is counted in this picture, so it has no mean grain area")
     area = grains.size * steps[0] * steps[1]
     mean = mean_intercept_um(grains, spacing=steps)
     fields = [_count(f) / (f.size * steps[0] * steps[1]) for f in _fields(grains, steps, mean)]
