@@ -9,7 +9,7 @@ from microgen.train.schedule import round_up
 
 MEASURE_PART = 0.03
 """Part of the minutes after which the speed counts as known."""
-LATE_PART = 1.03
+LATE_PART = 1.1
 """How late a run may become before its budget is cut."""
 MIN_STEPS = 3
 
