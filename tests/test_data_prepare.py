@@ -130,6 +130,15 @@ def test_one_micrograph_is_divided_with_a_warning(tmp_path, pictures):
         Patches(data, read_plan(plan_path(tmp_path / "set.h5")), split)
 
 
+def test_the_patch_fits_into_both_parts_of_a_small_image(tmp_path):
+    fakes.save(tmp_path / "in", "only.png", fakes.etched(1, (400, 420), grain_px=30.0, line_px=3.0))
+    prepare([tmp_path / "in"], tmp_path / "set.h5", pixel_size_um=0.5)
+    data, plan = Dataset.open(tmp_path / "set.h5"), read_plan(plan_path(tmp_path / "set.h5"))
+    assert plan.data.skip == ()
+    side = plan.data.patch_px * plan.data.spacing_um
+    assert all(min(data.read(name).extent_um) >= side for name in data.names)
+
+
 def test_duplicates_of_a_divided_image_are_left_out(tmp_path, pictures):
     values = fakes.etched(1, (200, 400))
     fakes.save(tmp_path / "in", "one.png", values)

@@ -247,17 +247,21 @@ def _divided(gathered: _Gathered, specimen: Mapping[str, str], options: Options,
     say(message)
     grains, xi = gathered.fingerprint["grain_size_um"], gathered.fingerprint["correlation_length_um"]
     gap = 2 * grains["median"] if grains else 4 * (xi or 0.0)
+    whole = make_plan(gathered.fingerprint).plan.data
+    lengths = {report["name"]: max(report["extent_um"]) for report in gathered.fingerprint["images"]}
     seen: set[str] = set()
     for name, source in gathered.sources.items():
         if specimen[name] in seen:
             gathered.left_out[name] = f"overlaps with {specimen[name]}, which is divided"
             continue
         seen.add(specimen[name])
-        yield _Assigned(name, source, specimen[name], "train", (max(options.held_out, 0.1), gap))
+        one_patch = 1.02 * whole.patch_px * whole.spacing_um / lengths[name]
+        share = min(max(options.held_out, one_patch), 0.5)
+        yield _Assigned(name, source, specimen[name], "train", (share, gap))
 
 
 def _plan(gathered: _Gathered, assigned: Sequence[_Assigned], say: Say) -> Planned:
-    planned = make_plan(gathered.fingerprint)
+    planned = make_plan({**gathered.fingerprint, "images": list(_parts(gathered, assigned))})
     names = wanted_conditions(gathered.fingerprint, gathered.scalars)
     if names:
         say(f"measuring {', '.join(names)} of patches at {planned.plan.data.spacing_um:g} um per pixel")
@@ -265,6 +269,17 @@ def _plan(gathered: _Gathered, assigned: Sequence[_Assigned], say: Say) -> Plann
         (i.name, i.microstructure) for a in assigned if a.split == "train" for i in a.items() if i.split == "train"
     )
     return with_conditions(planned, training, names)
+
+
+def _parts(gathered: _Gathered, assigned: Sequence[_Assigned]) -> Iterator[dict[str, Any]]:
+    """Reports of the items as they will be stored: both parts of a divided image must hold a patch."""
+    reports = {report["name"]: report for report in gathered.fingerprint["images"]}
+    for a in assigned:
+        report = reports[a.name]
+        if a.divide is None:
+            yield report
+        else:
+            yield from ({**report, "name": i.name, "extent_um": list(i.microstructure.extent_um)} for i in a.items())
 
 
 def _result(out: Path, gathered: _Gathered, assigned: Sequence[_Assigned], planned: Planned) -> dict[str, Any]:
