@@ -44,10 +44,19 @@ class Config(core_config.Config):
     circular: bool = Field(False, description="wrap around at the borders; for periodic data")
     condition_dropout: float = Field(0.1, ge=0, le=1, description="share of crops shown without condition")
 
+    noise_mean: float = Field(-0.5, description="edm: mean of ln sigma in training")
+    noise_std: float = Field(1.2, gt=0, description="edm: standard deviation of ln sigma in training")
+    sigma_min: float = Field(0.01, gt=0, description="edm: noise level at which samplers end")
+    sigma_max: float = Field(80.0, gt=0, description="edm: noise level at which samplers start")
+    noise_steps: int = Field(1000, ge=25, description="ddpm: number of steps T")
+    betas: Literal["linear", "cosine"] = Field("linear", description="ddpm: schedule of the steps")
+
     @property
     def precondition(self) -> Preconditioning:
         """What the network sees and predicts at each noise level."""
-        return EDM() if self.parameterisation == "edm" else DDPM()
+        if self.parameterisation == "ddpm":
+            return DDPM(self.noise_steps, self.betas)
+        return EDM(1.0, self.noise_mean, self.noise_std, self.sigma_min, self.sigma_max)
 
 
 class Network(nn.Module):
