@@ -239,7 +239,7 @@ def test_inputs_stay_as_they_are() -> None:
     ("call", "words"),
     [
         (lambda z: correlate(z.astype(int)), "phase == 1"),
-        (lambda z: correlate(z, z[1:]), "two equal grids"),
+        (lambda z: correlate(z, z[1:]), "need equal grids"),
         (lambda z: correlate(z, mask=z[1:]), "mask has shape"),
         (lambda z: correlate(z, cutoff=8), "cut-off of 8"),
         (lambda z: correlate(z, cutoff=-1), "cut-off of -1"),

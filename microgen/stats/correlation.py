@@ -75,11 +75,12 @@ def correlate(
     a, b = _checked(first, second, mask)
     lags = _lags(a.shape, cutoff, periodic=periodic)
     if mask is None:
-        pairs = _pairs(a.shape, lags, periodic=periodic)
         result = _sums(a, b, lags, periodic=periodic)
-        for axis, count in enumerate(pairs):
-            result /= count.reshape([-1 if k == axis else 1 for k in range(a.ndim)]).astype(result.dtype)
-        return np.asarray(result)
+        # the number of pairs is a product over the axes
+        pairs = [a.size] if periodic else np.ix_(*(n - np.abs(k) for n, k in zip(a.shape, lags, strict=True)))
+        for count in pairs:
+            result /= np.asarray(count, dtype=result.dtype)
+        return result
     valid = np.asarray(mask, dtype=bool)
     inside = a & valid if a.dtype == bool else a * valid
     other = inside if b is a else b & valid if b.dtype == bool else b * valid
@@ -152,8 +153,10 @@ def _checked(
             raise InputError(
                 f"correlations need booleans or real numbers, got {values.dtype} labels; pass for example phase == 1"
             )
-        if values.shape != a.shape or values.size == 0:
-            raise InputError(f"correlations need two equal grids, got shapes {a.shape} and {values.shape}")
+        if values.shape != a.shape or values.size == 0 or values.ndim not in (2, 3):
+            raise InputError(
+                f"correlations need equal grids (Y, X) or (Z, Y, X), got shapes {a.shape} and {values.shape}"
+            )
     if mask is not None and np.shape(mask) != a.shape:
         raise InputError(f"the mask has shape {np.shape(mask)}, the values have {a.shape}; they must be equal")
     return a, b
@@ -170,11 +173,6 @@ def _lags(shape: tuple[int, ...], cutoff: int | Sequence[int] | None, *, periodi
     return [np.arange(-c, c + 1) for c in wanted]
 
 
-def _pairs(shape: tuple[int, ...], lags: list[NDArray[np.intp]], *, periodic: bool) -> list[NDArray[np.intp]]:
-    """Pairs of grid points at each lag: their product over the axes is the number of pairs."""
-    return [np.full(len(k), n) if periodic else n - np.abs(k) for n, k in zip(shape, lags, strict=True)]
-
-
 def _sums(a: NDArray[Any], b: NDArray[Any], lags: list[NDArray[np.intp]], *, periodic: bool) -> NDArray[Any]:
     """Sum of ``a(x) b(x + lag)`` over the grid, axis by axis so that no padding is transformed in vain."""
     lengths = [
@@ -183,11 +181,12 @@ def _sums(a: NDArray[Any], b: NDArray[Any], lags: list[NDArray[np.intp]], *, per
     ]
     spectrum = _forward(a, lengths)
     if b is a:
-        _square(spectrum)
+        sums = _mirrored(_inverse_of_power(_power(spectrum), lengths, lags), lags)
     else:
         np.conj(spectrum, out=spectrum)
         spectrum *= _forward(b, lengths)
-    sums = _inverse(spectrum, lengths, lags)
+        spectrum = _take(fft.ifft(spectrum, axis=0, overwrite_x=True, workers=_WORKERS), lags[0], 0)
+        sums = _inverse(spectrum, lengths, lags)
     counted = a.dtype == bool and b.dtype == bool and a.size <= _EXACT
     return np.rint(sums).astype(np.float64) if counted else sums
 
@@ -201,22 +200,42 @@ def _forward(values: NDArray[Any], lengths: list[int]) -> NDArray[Any]:
     return spectrum  # type: ignore[no-any-return]
 
 
-def _square(spectrum: NDArray[Any]) -> None:
-    """Replace each number by its squared modulus, in place."""
+def _power(spectrum: NDArray[Any]) -> NDArray[Any]:
+    """Squared modulus; the spectrum is used up, so that no third array is needed."""
     real, imag = spectrum.real, spectrum.imag
     real *= real
     imag *= imag
-    real += imag
-    imag[...] = 0
+    power: NDArray[Any] = real + imag
+    return power
+
+
+def _inverse_of_power(power: NDArray[Any], lengths: list[int], lags: list[NDArray[np.intp]]) -> NDArray[Any]:
+    """Inverse transform at the lags from 0 on along the first axis: a real spectrum needs only half of the work."""
+    largest = int(np.abs(lags[0]).max())
+    half = fft.ihfft(power, axis=0, workers=_WORKERS)[: largest + 1]
+    del power
+    return _inverse(half, lengths, lags)
 
 
 def _inverse(spectrum: NDArray[Any], lengths: list[int], lags: list[NDArray[np.intp]]) -> NDArray[Any]:
-    for axis in range(spectrum.ndim - 1):
+    """Inverse transform along all axes but the first, keeping the lags."""
+    for axis in range(1, spectrum.ndim - 1):
         spectrum = fft.ifft(spectrum, axis=axis, overwrite_x=True, workers=_WORKERS)
         spectrum = _take(spectrum, lags[axis], axis)
     values = fft.irfft(spectrum, lengths[-1], overwrite_x=True, workers=_WORKERS)
     del spectrum
     return _take(values, lags[-1], values.ndim - 1)
+
+
+def _mirrored(half: NDArray[Any], lags: list[NDArray[np.intp]]) -> NDArray[Any]:
+    """Add the negative lags of the first axis: an auto-correlation is the same forwards and backwards."""
+    negative = int(np.count_nonzero(lags[0] < 0))
+    back = half[negative:0:-1]
+    for axis in range(1, half.ndim):
+        back = np.flip(back, axis)
+        if lags[axis][0] != -lags[axis][-1]:  # an even periodic axis holds -n / 2 but not n / 2, which is the same lag
+            back = np.roll(back, 1, axis)
+    return np.concatenate([back, half[: len(lags[0]) - negative]])
 
 
 def _take(values: NDArray[Any], lags: NDArray[np.intp], axis: int) -> NDArray[Any]:
