@@ -85,6 +85,7 @@ class Patches:
         self.shape = (plan.data.patch_px,) * (self.images[0].field.ndim - 1)
         if any(r.field.shape[0] != self.channels or r.field.ndim != self.images[0].field.ndim for r in self.images):
             raise InputError(f"{dataset.path}: pictures and volumes, or different channels, cannot be mixed")
+        self._balanced = next((s for s in self.specs if s.kind == "scalar" and s.scale != "axial"), None)
         self._owner, self._corners, self._weights = self._candidates()
 
     def __len__(self) -> int:
@@ -114,6 +115,7 @@ class Patches:
         room = np.array([self.images[k].field.shape[1:] for k in owner]) - self.plan.data.patch_px
         jitter = rng.integers(-self._stride // 2, self._stride // 2 + 1, size=(n, len(self.shape)))
         corners = np.clip(self._corners[chosen] + jitter, 0, room)
+        corners = np.where(self._inside(owner, corners)[:, None], corners, self._corners[chosen])
         turns = draw_turns(rng, n, self.plan.data.augment)
         return self._crops(owner, corners, turns)
 
@@ -157,16 +159,25 @@ class Patches:
         """
         owner, corners = self._positions(self._stride)
         weight = np.ones(len(owner))
-        spec = next((s for s in self.specs if s.kind == "scalar" and s.scale != "axial"), None)
-        if spec is not None:
-            seen = spec.encode(self._scalars(spec.name, owner, corners))[0]
-            inside = np.abs(seen) <= 1
+        if self._balanced is not None:
+            inside = self._inside(owner, corners)
             if not inside.any():
+                spec = self._balanced
                 raise InputError(f"no crop lies in the range {spec.low:g} .. {spec.high:g} of {spec.name} in the plan")
-            owner, corners, seen = owner[inside], corners[inside], seen[inside]
-            bins = np.minimum(((seen + 1) / 2 * BINS).astype(int), BINS - 1)
+            owner, corners = owner[inside], corners[inside]
+            bins = np.minimum(((self._encoded(owner, corners) + 1) / 2 * BINS).astype(int), BINS - 1)
             weight = 1.0 / np.bincount(bins, minlength=BINS)[bins]
         return owner, corners, np.cumsum(weight)
+
+    def _inside(self, owner: NDArray[np.intp], corners: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether crops lie in the range of the condition that is balanced."""
+        return np.asarray(np.abs(self._encoded(owner, corners)) <= 1)
+
+    def _encoded(self, owner: NDArray[np.intp], corners: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The balanced condition of crops, -1 .. 1 over its range; 0 where there is none."""
+        if self._balanced is None:
+            return np.zeros(len(owner), dtype=np.float32)
+        return np.asarray(self._balanced.encode(self._scalars(self._balanced.name, owner, corners))[0])
 
     def _scalars(self, name: str, owner: NDArray[np.intp], corners: NDArray[np.intp]) -> NDArray[np.float32]:
         values = np.zeros(len(owner), dtype=np.float32)
