@@ -170,6 +170,16 @@ def test_fields_decide_what_is_measured() -> None:
     assert one("correlation_length_um", both).value == one("correlation_length_um", phases).value
 
 
+def test_grains_that_wrap_around_are_one_grain() -> None:
+    labels = voronoi(6)
+    crossed = np.mean([labels != np.roll(labels, 1, axis) for axis in (0, 1)])
+    m = Microstructure({"grain": np.roll(labels, (31, 77), (0, 1))}, spacing=(0.5, 0.5))
+    assert one("mean_intercept_um", m, periodic=True).value == pytest.approx(0.5 / crossed, rel=1e-12)
+    area_mm2 = (128 * 0.5 / 1000) ** 2
+    expected = 3.321928 * np.log10(60 / area_mm2) - 2.954
+    assert one("astm_g_planimetric", m, periodic=True).value == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_micrograph_gives_the_grain_size_it_was_drawn_with() -> None:
     truth = one("mean_intercept_um", Microstructure({"grain": voronoi(2, 256, 120)}, spacing=(0.5, 0.5)))
     found = measure(Microstructure({"intensity": micrograph_of(voronoi(2, 256, 120))}, spacing=(0.5, 0.5)))

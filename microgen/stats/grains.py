@@ -82,13 +82,15 @@ def astm_g_from_density(grains_per_mm2: float) -> float:
     return float(3.321928 * np.log10(grains_per_mm2) - 2.954)
 
 
-def label_grains(boundary: NDArray[Any]) -> Labels:
+def label_grains(boundary: NDArray[Any], *, periodic: bool = False) -> Labels:
     """Number the grains of a boundary mask or label map, so that every pixel belongs to one.
 
     Parameters
     ----------
     boundary
         Boolean mask, True on boundaries, or integer labels with 0 where no grain is known; shape ``(Y, X)``.
+    periodic
+        Give the parts of a grain on opposite sides of the picture one number.
 
     Returns
     -------
@@ -103,8 +105,10 @@ def label_grains(boundary: NDArray[Any]) -> Labels:
     given = np.asarray(boundary)
     if given.ndim != 2 or given.dtype.kind not in "bui":
         raise InputError(f"grain size needs a boolean or integer picture (Y, X), got {given.dtype} {given.shape}")
-    inside = label(~given, connectivity=1) if given.dtype == bool else label(given, background=0, connectivity=2)
-    inside = np.asarray(inside, dtype=np.int64)
+    parts = label(~given, connectivity=1) if given.dtype == bool else label(given, background=0, connectivity=2)
+    inside: Labels = np.asarray(parts, dtype=np.int64)
+    if periodic:
+        inside = _joined(inside, given)
     if not inside.any():
         raise InputError("the picture holds boundaries only, so it has no grains to measure")
     if inside.all():
@@ -139,7 +143,7 @@ def mean_intercept_um(boundary: NDArray[Any], *, spacing: Spacing, periodic: boo
     >>> mean_intercept_um(squares + 1, spacing=1.0, periodic=True)
     10.0
     """
-    grains, steps = label_grains(boundary), _steps_um(spacing)
+    grains, steps = label_grains(boundary, periodic=periodic), _steps_um(spacing)
     density = _density(grains, steps, periodic=periodic)
     return 1 / density if density > 0 else 2 * float(np.mean(np.multiply(grains.shape, steps)))
 
@@ -175,7 +179,7 @@ def intercepts(
     >>> intercepts(bricks, spacing=1.0, periodic=True).mean_um
     10.0
     """
-    grains, steps = label_grains(boundary), _steps_um(spacing)
+    grains, steps = label_grains(boundary, periodic=periodic), _steps_um(spacing)
     lines = tuple(_STEPS) if diagonals else ("x", "y")
     count = sum(int(_changes(grains, name, periodic=periodic).sum()) for name in lines)
     density = _density(grains, steps, lines, periodic=periodic)
@@ -196,8 +200,8 @@ def planimetric(boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = Fa
     >>> planimetric(bricks, spacing=1.0).count
     25.0
     """
-    grains, steps = label_grains(boundary), _steps_um(spacing)
-    count = _periodic_count(grains) if periodic else _count(grains)
+    grains, steps = label_grains(boundary, periodic=periodic), _steps_um(spacing)
+    count = float(len(np.unique(grains))) if periodic else _count(grains)
     if count <= 0:
         raise InputError("no grain is counted in this picture, so it has no mean grain area")
     area = grains.size * steps[0] * steps[1]
@@ -358,13 +362,17 @@ def _count(grains: Labels) -> float:
     return parts - stretches / 2 + 1
 
 
-def _periodic_count(grains: Labels) -> float:
-    """Grains of a structure that goes on over its edges."""
+def _joined(inside: Labels, given: NDArray[Any]) -> Labels:
+    """Give the parts of a grain on opposite sides of a periodic picture one number."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    one = np.concatenate([grains[0], grains[:, 0]])
-    two = np.concatenate([grains[-1], grains[:, -1]])
-    size = int(grains.max()) + 1
+    pairs = []
+    for axis in (0, 1):
+        one, two, first, last = (np.take(v, end, axis) for v in (inside, given) for end in (0, -1))
+        same = (one > 0) & (two > 0) & (first == last)
+        pairs.append(np.stack([one[same], two[same]]))
+    one, two = np.concatenate(pairs, axis=1)
+    size = int(inside.max()) + 1
     links = coo_array((np.ones(len(one)), (one, two)), shape=(size, size))
-    return float(connected_components(links, directed=False)[0] - 1)
+    return np.asarray(connected_components(links, directed=False)[1][inside], dtype=np.int64)
