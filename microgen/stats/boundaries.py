@@ -29,14 +29,16 @@ Polarity = Literal["dark", "bright"]
 Mask = NDArray[np.bool_]
 Float = NDArray[np.floating[Any]]
 
-THRESHOLD = 0.5
-"""A line is a boundary if its mean response is at least this part of the typical boundary's."""
+HIGHEST_THRESHOLD = 0.62
+LOWEST_THRESHOLD = 0.25
+"""A line is a boundary if its mean response is at least a part of the typical boundary's, between these two."""
 
 SMALLEST_CELL = 0.04
 """Cells below this part of the area-weighted mean cell area are pits and doubled lines, not grains."""
 
-_WORKING_SIGMA = 1.5  # standard deviation of the line profile on the working grid, in its pixels
-_ELONGATION = 3.0  # length of the line filter in widths: bridges gaps, still follows curved boundaries
+_BROADER = 1.6  # width of the filter in line widths: a broad filter prefers broad grooves to fine twins and scratches
+_ELONGATION = 2.0  # length of the filter in its widths: bridges gaps, still follows curved boundaries
+_WORKING_SIGMA = 1.5  # standard deviation of the filter on the working grid, in its pixels
 _DIRECTIONS = 12
 _SIGMAS = np.geomspace(1.0, 16.0, 13)
 
@@ -47,7 +49,7 @@ def segment(
     spacing: float | Sequence[float],
     polarity: Polarity | None = None,
     line_width_um: float | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
 ) -> Mask:
     """Find the grain boundaries of an etched micrograph.
 
@@ -63,7 +65,8 @@ def segment(
     line_width_um
         Width (full width at half depth) of the etched lines; measured if not given, see :func:`line_width`.
     threshold
-        Least mean response of a boundary, as a part of the typical boundary's.
+        Least mean response of a boundary, as a part of the typical boundary's; if not given it lies between the
+        responses of texture and boundaries, see :func:`find_threshold`.
 
     Returns
     -------
@@ -89,9 +92,10 @@ def segment(
     square = _resampled(picture, [s / step for s in steps])
     sign = -1.0 if (polarity or find_polarity(square)) == "bright" else 1.0
     sigma = line_width_um / step / _FWHM if line_width_um else _line_sigma(square * sign)
-    factor = max(1.0, sigma / _WORKING_SIGMA)
-    response = line_response(_resampled(square, [factor, factor]) * sign, sigma=sigma / factor)
-    cells = _cells(response, threshold)
+    width = sigma * _BROADER
+    factor = max(1.0, width / _WORKING_SIGMA)
+    response = line_response(_resampled(square, [factor, factor]) * sign, sigma=width / factor)
+    cells = _cells(response, find_threshold(response) if threshold is None else threshold)
     return _outline(_enlarged(cells, picture.shape))
 
 
@@ -126,7 +130,7 @@ def line_response(picture: Float, *, sigma: float) -> Float:
     picture
         Gray values, shape ``(Y, X)``.
     sigma
-        Standard deviation of the line profile in pixels.
+        Standard deviation across the filter in pixels; it is twice as long as wide.
     """
     length = _ELONGATION * sigma
     pad = int(np.ceil(3 * length))
@@ -143,6 +147,20 @@ def line_response(picture: Float, *, sigma: float) -> Float:
         np.maximum(best, fft.irfft2(transform * kernel, shape), out=best)
     response = best[pad : pad + picture.shape[0], pad : pad + picture.shape[1]]
     return response / max(_typical(response), 1e-30)
+
+
+def find_threshold(response: Float) -> float:
+    """Place the threshold between texture and boundaries: a multiple of their geometric mean, within limits.
+
+    A clean section shows faint boundaries that a coarsely etched one hides, so the cleaner the picture, the lower.
+
+    Parameters
+    ----------
+    response
+        Line response, 1 on a typical boundary; its median stands for the texture.
+    """
+    middle = 2.4 * float(np.sqrt(np.median(response)))
+    return min(max(middle, LOWEST_THRESHOLD), HIGHEST_THRESHOLD)
 
 
 _FWHM = float(np.sqrt(8 * np.log(2)))
