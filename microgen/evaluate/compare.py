@@ -30,6 +30,9 @@ SEARCHED = 16
 SHOWN = 6
 """Pictures of each kind that the report shows side by side."""
 
+MAPPED = 100
+"""Windows of each set on the map of two-point statistics, at most."""
+
 SIZES = ("mean_intercept_um", "grain_size_um")
 
 
@@ -233,7 +236,7 @@ def _evidence(job: Job, matched: Plan, asked: Mapping[str, Array], draws: Draws,
     sets = {name: pool.index for name, pool in matched.pools.items()}
     if len(matched.wanted) > 1:  # one draw, in which both sides have the same mixture of sizes
         sets |= {name: np.flatnonzero(draws.generated[k][0]) for k, name in enumerate(("generated", "held_out"))}
-    points, share = embed(job.windows, np.concatenate([job.sets["held_out"], job.sets["train"]]))
+    points, share = _points(job, sets)
     return Evidence(
         job.features,
         sets,
@@ -258,3 +261,16 @@ def _shown(job: Job, matched: Plan, seed: int) -> dict[str, Indices]:
     share = np.bincount(np.arange(SHOWN) * len(matched.wanted) // SHOWN, minlength=len(matched.wanted))
     count = np.minimum(share, matched.wanted)
     return {name: matched.pools[name].draw(rng, count) for name in ("held_out", "generated")}
+
+
+def _points(job: Job, sets: Mapping[str, Indices]) -> tuple[Array | None, Array | None]:
+    """Principal components of up to :data:`MAPPED` windows of each set; NaN for the others."""
+    some = {name: rows[:: max(1, -(-len(rows) // MAPPED))] for name, rows in sets.items() if name != "shuffled pixels"}
+    rows = np.concatenate(list(some.values()))
+    real = np.flatnonzero(np.isin(rows, np.concatenate([some["held_out"], some["train"]])))
+    points, share = embed([job.windows[i] for i in rows], real)
+    if points is None:
+        return None, None
+    everything = np.full((len(job.windows), 2), np.nan)
+    everything[rows] = points
+    return everything, share
