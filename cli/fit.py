@@ -22,6 +22,7 @@ from .options import config_options, print_result, say
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long, in minutes.")
 @click.option("--seed", type=click.IntRange(min=0), help="Fixes the split, the training and the samples.  [default: 0]")
 @config_options
+@click.option("--dry-run", is_flag=True, help="Read, measure and plan; write nothing.")
 def command(
     inputs: tuple[Path, ...],
     out: Path,
@@ -31,6 +32,7 @@ def command(
     seed: int | None,
     config: str | None,
     settings: tuple[str, ...],
+    dry_run: bool,
 ) -> None:
     """Give it a folder of micrographs: prepare, train, sample and evaluate in one.
 
@@ -48,11 +50,14 @@ def command(
     from microgen.core.config import merge, read_toml, validate
     from microgen.core.files import lock
 
-    from .pipeline import FitSettings, fit
+    from .pipeline import FitSettings, fit, preview
 
     given = {"pixel_size_um": pixel_size_um or None, "crop_bottom": crop_bottom, "minutes": minutes, "seed": seed}
     table = read_toml(config) if config else {}
     table = merge(table | {name: value for name, value in given.items() if value is not None}, settings)
     chosen = validate(FitSettings, table, where="settings of fit")
+    if dry_run:
+        print_result(preview(inputs, out, chosen, say=say))
+        return
     with lock(out / ".lock"):
         print_result(fit(inputs, out, chosen, say=say))

@@ -79,6 +79,12 @@ def fit(inputs: Iterable[Path], out: Path, settings: FitSettings, *, say: Say) -
     return summary
 
 
+def preview(inputs: Iterable[Path], out: Path, settings: FitSettings, *, say: Say) -> dict[str, Any]:
+    """Say what :func:`fit` would learn from these inputs and how, and write nothing."""
+    planned = _prepare(list(inputs), Paths(out), settings, say, dry_run=True)
+    return {"out": str(out), "settings": settings.model_dump(mode="json"), "prepare": planned}
+
+
 @dataclass(frozen=True)
 class Paths:
     """Where the files of a fit lie."""
@@ -143,11 +149,20 @@ def spread(condition: ConditionSpec, count: int = 5) -> list[float]:
     return [float(f"{value:.3g}") for value in values]
 
 
-def _prepare(inputs: list[Path], paths: Paths, settings: FitSettings, say: Say) -> dict[str, Any]:
+def _prepare(
+    inputs: list[Path], paths: Paths, settings: FitSettings, say: Say, *, dry_run: bool = False
+) -> dict[str, Any]:
     from microgen.data.prepare import prepare
 
-    s = settings
-    return prepare(inputs, paths.data, pixel_size_um=s.pixel_size_um, crop_bottom=s.crop_bottom, seed=s.seed, say=say)
+    return prepare(
+        inputs,
+        paths.data,
+        pixel_size_um=settings.pixel_size_um,
+        crop_bottom=settings.crop_bottom,
+        seed=settings.seed,
+        dry_run=dry_run,
+        say=say,
+    )
 
 
 def _train(paths: Paths, settings: FitSettings, say: Say) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def etched(seed: int, side: int, grain_px: float) -> np.ndarray:
 def micrographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("micrographs")
     for seed in range(5):
-        picture = Microstructure({"intensity": etched(seed, 160, 14 + 3 * seed)}, (0.5, 0.5))
+        picture = Microstructure({"intensity": etched(seed, 160, 14 + 4 * (seed % 2))}, (0.5, 0.5))
         io.write(folder / f"{seed}.png", picture)
     return folder
 
@@ -172,6 +172,16 @@ def test_values_are_spread_over_the_learned_range() -> None:
     assert linear == [0.125, 0.375, 0.625, 0.875]
     log = spread(ConditionSpec("grain_size_um", "scalar", 4, 64, "log"))
     assert np.allclose(np.diff(np.log(log)), np.log(16) / 5, atol=0.01)
+
+
+def test_dry_run_plans_and_writes_nothing(
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("fit", micrographs, tmp_path / "out", "--dry-run", "--minutes", "3") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["settings"]["minutes"] == 3
+    assert result["prepare"]["images"] == 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_setting_is_refused(micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from microgen.cli import COMMANDS, cli
+from microgen.cli import COMMANDS, cli, main
 from microgen.cli.reference import described, reference
 from microgen.cli.steps import read_job
 
@@ -93,6 +93,22 @@ def test_job_files_in_the_pages_are_read(page: Path, tmp_path: Path) -> None:
         path = tmp_path / f"{number}.toml"
         path.write_text(text, encoding="utf-8")
         assert read_job(path, lambda name: cli.get_command(CONTEXT, name))
+
+
+def test_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command and every line of Python of the tutorial, in order, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "tutorial.md", "exec"), names)
+            continue
+        for line in block.splitlines():
+            _, *arguments = shlex.split(line, comments=True)
+            with pytest.raises(SystemExit) as leave:
+                main(arguments)
+            assert leave.value.code == 0, f"{line}\n{capsys.readouterr().err}"
 
 
 def test_readme_names_only_targets_the_makefile_has() -> None:
