@@ -19,7 +19,7 @@ TINY = [
     "samples_per_value=2",
     "samples_like_held_out=12",
     "windows=16",
-    "values=[6.0,9.0]",
+    "values=[6.0,8.0]",
     "sample.preset=fast",
     'plan=["model.channels=[8,8]","model.blocks=1","train.images=32","train.batch=8","train.warmup=8"]',
 ]
@@ -74,7 +74,7 @@ def test_fit_leaves_everything_in_one_folder(fitted: Path) -> None:
     names = {"data.h5", "data.plan.toml", "run", "samples", "samples.png", "report.html", "report.json", "summary.json"}
     assert names <= {path.name for path in fitted.iterdir()}
     summary: dict[str, Any] = json.loads((fitted / "summary.json").read_text())
-    assert [row["requested"] for row in summary["requested"]] == [6.0, 9.0]
+    assert [row["requested"] for row in summary["requested"]] == [6.0, 8.0]
     assert all(row["n"] == 2 for row in summary["requested"])
     assert summary["images"] == 5
     assert summary["training_crops_seen"] == 32
