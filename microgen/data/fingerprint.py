@@ -18,8 +18,11 @@ from microgen.stats import correlation_length, structure_tensor
 
 BOUNDARY_CONTRAST = 3.5
 """Depth of the etched lines, in spreads of the gray values inside the grains, from which the grain size is believed:
-on the data tried, textures without grains reach 3.0 and etched steels start at 7.5."""
+on the data tried, textures without grains and two-phase structures reach 2.6, etched steels start at 6.0."""
 MIN_INTERCEPT_PX = 3.0
+"""Pixels per mean intercept below which lines are texture."""
+WORKING_INTERCEPT_PX = 12.0
+"""Pixels per mean intercept from which finer ones no longer change it."""
 SYMMETRIC_TENSOR = 0.1
 SYMMETRIC_SKEWNESS = 0.2
 """Largest directional difference of the gradient energy, and skewness of the gradient, that count as symmetric."""
@@ -66,7 +69,7 @@ def image_fingerprint(name: str, m: Microstructure, field: str) -> Report:
         "shading": shading(gray),
         "correlation_length_um": xi,
         "direction": direction(small, step),
-        "grains": _grains(small, step) if m.ndim == 2 and field not in CATEGORICAL else None,
+        "grains": _grains(gray, m.spacing, step) if m.ndim == 2 and field not in CATEGORICAL else None,
     }
 
 
@@ -193,7 +196,16 @@ def _working_step(shape: tuple[int, ...], spacing: tuple[float, ...], xi: float 
     return float(max(*spacing, min((xi or 0.0) / 2, shortest / 64)))
 
 
-def _grains(small: NDArray[Any], step: float) -> Report | None:
+def _grains(gray: NDArray[Any], spacing: tuple[float, ...], step: float) -> Report | None:
+    """Measure the grains with pixels of side `step`, and again with finer ones where grains span too few."""
+    found = _grains_at(resample(gray, spacing, step), step)
+    if found is None or found["mean_intercept_um"] >= WORKING_INTERCEPT_PX * step:
+        return found
+    finer = max(*spacing, found["mean_intercept_um"] / WORKING_INTERCEPT_PX)
+    return _grains_at(resample(gray, spacing, finer), finer) if finer < step else found
+
+
+def _grains_at(small: NDArray[Any], step: float) -> Report | None:
     """Mean lineal intercept, its spread over boxes of about five intercepts, and how deep the boundaries are."""
     if min(small.shape) < 16 or small.min() == small.max():
         return None
@@ -218,6 +230,6 @@ def _boundary_contrast(gray: NDArray[Any], mask: NDArray[Any], grain_px: float) 
     inside = ndimage.distance_transform_edt(~mask) > 0.2 * grain_px
     if not mask.any() or not inside.any():
         return 0.0
-    middle = float(np.median(gray[inside]))
-    spread = float(np.median(np.abs(gray[inside] - middle))) / 0.6745
-    return abs(float(gray[mask].mean()) - middle) / max(spread, 1e-3 * float(np.ptp(gray)))
+    low, middle, high = np.percentile(gray[inside], [10, 50, 90])
+    spread = float(high - low) / 2.563  # standard deviations between the 10 and 90 % of a normal distribution
+    return abs(float(gray[mask].mean() - middle)) / max(spread, 1e-3 * float(np.ptp(gray)))
