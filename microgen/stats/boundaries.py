@@ -88,8 +88,8 @@ def segment(
     picture, steps = _checked(intensity, spacing)
     if _is_binary(picture):
         return _thinned(picture, polarity)
-    step = min(steps)
-    square = _resampled(picture, [s / step for s in steps])
+    step = max(steps)
+    square = _resampled(picture, [step / s for s in steps])
     sign = -1.0 if (polarity or find_polarity(square)) == "bright" else 1.0
     sigma = line_width_um / step / _FWHM if line_width_um else _line_sigma(square * sign)
     width = sigma * _BROADER

@@ -1,0 +1,108 @@
+"""microgen synth: files with scale and recipe, kept on the second run, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from microgen import io
+from microgen.cli.synth import command, make
+from microgen.synth import KINDS, polycrystal, render_micrograph
+
+COMMON = ["--size", "48x64", "--pixel-size-um", "0.5"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, list(arguments))
+
+
+def test_the_command_offers_every_kind() -> None:
+    kinds = next(p for p in command.params if p.name == "kind").type
+    assert list(kinds.choices) == list(KINDS)  # type: ignore[attr-defined]
+
+
+def test_micrographs_with_scale_and_recipe(tmp_path: Path) -> None:
+    result = run("polycrystal", str(tmp_path), "-n", "2", *COMMON, "--grain-size-um", "6")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) | {"out": ""} == {
+        "out": "",
+        "count": 2,
+        "made": 2,
+        "files": ["seed_000000.png", "seed_000001.png"],
+    }
+    (picture,) = io.read(tmp_path / "seed_000001.png")
+    assert picture.spacing == (0.5, 0.5)
+    twin = render_micrograph(1, polycrystal(1, (48, 64), (0.5, 0.5), 6.0))
+    np.testing.assert_array_equal(picture["intensity"], twin["intensity"])
+    recipe = io.read_recipe(tmp_path / "seed_000001.png")
+    assert recipe is not None
+    np.testing.assert_array_equal(make(recipe)["intensity"], twin["intensity"])
+
+
+def test_what_is_there_is_kept_and_what_changed_is_made_again(tmp_path: Path) -> None:
+    arguments = ["polycrystal", str(tmp_path), *COMMON, "--grain-size-um"]
+    run(*arguments, "6", "--seeds", "4-5")
+    assert json.loads(run(*arguments, "6", "--seeds", "4-6").stdout)["made"] == 1
+    assert json.loads(run(*arguments, "7", "--seeds", "4-6").stdout)["made"] == 3
+
+
+def test_a_range_gives_every_seed_its_own_value(tmp_path: Path) -> None:
+    run("polycrystal", str(tmp_path), "-n", "12", *COMMON, "--grain-size-um", "4:16")
+    sizes = [io.read_recipe(path)["parameters"]["grain_size_um"] for path in io.find_inputs([tmp_path])]  # type: ignore[index]
+    assert len(set(sizes)) == 12
+    assert min(sizes) >= 4
+    assert max(sizes) <= 16
+    assert np.std(np.log(sizes)) > 0.2
+
+
+def test_volumes_become_hdf5(tmp_path: Path) -> None:
+    result = run(
+        "two-phase",
+        str(tmp_path),
+        "--size",
+        "8x12x16",
+        "--pixel-size-um",
+        "1",
+        "--fraction",
+        "0.25",
+        "--length-um",
+        "3",
+    )
+    assert result.exit_code == 0, result.output
+    (volume,) = io.read(tmp_path / "seed_000000.h5")
+    assert volume.shape == (8, 12, 16)
+    assert volume["phase"].mean() == 0.25
+
+
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("polycrystal", str(out), "-n", "3", *COMMON, "--grain-size-um", "6", "--dry-run")
+    assert json.loads(result.stdout)["count"] == 3
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["polycrystal", "OUT", *COMMON], "grain-size-um"),
+        (
+            ["two-phase", "OUT", *COMMON, "--fraction", "0.3", "--length-um", "3", "--grain-size-um", "4"],
+            "grain-size-um",
+        ),
+        (["polycrystal", "OUT", *COMMON, "--grain-size-um", "9:3"], "backwards"),
+        (["polycrystal", "OUT", *COMMON, "--grain-size-um", "small"], "LOW:HIGH"),
+        (["polycrystal", "OUT", "--size", "64", "--pixel-size-um", "1", "--grain-size-um", "3"], "512x768"),
+        (["polycrystal", "OUT", *COMMON, "--grain-size-um", "3", "-n", "2", "--seeds", "1"], "not both"),
+        (["polycrystal", "OUT", "--size", "64x64", "--pixel-size-um", "-1", "--grain-size-um", "3"], "positive"),
+    ],
+)
+def test_refusals_say_what_to_do(tmp_path: Path, arguments: list[str], says: str) -> None:
+    out = tmp_path / "out"
+    result = run(*[str(out) if a == "OUT" else a for a in arguments])
+    assert result.exit_code != 0
+    assert says in result.output + str(result.exception)
+    assert not list(out.glob("*"))
