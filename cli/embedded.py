@@ -86,4 +86,5 @@ def render(pictures: Pictures) -> Iterator[tuple[int, Microstructure]]:
         seed = int(rng(pictures.seed, number).integers(2**31))
         grains = polycrystal(seed, pictures.size, spacing, float(low * (high / low) ** part))
         micrograph = render_micrograph(seed, grains)
-        yield number, micrograph.replace(fields={"intensity": micrograph["intensity"]})
+        # without its nominal size: the demonstration measures sizes, as for a real picture
+        yield number, Microstructure({"intensity": micrograph["intensity"]}, spacing)

@@ -70,6 +70,13 @@ def _sample(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstruct
     return made, make_recipe("sample", model=recipe["model"], **made.source)
 
 
+def _synth(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstructure, dict[str, Any]]:
+    from .synth import make
+
+    details = {name: recipe[name] for name in ("kind", "shape", "spacing", "seed", "parameters")}
+    return make(details), make_recipe("synth", **details)
+
+
 def _named_model(path: Path, recipe: Recipe) -> Path:
     named = path.parent / str(recipe["model"])
     if not recipe["model"] or not named.exists():
@@ -79,5 +86,6 @@ def _named_model(path: Path, recipe: Recipe) -> Path:
 
 REMAKERS: dict[str, Callable[[Path, Recipe, Path | None], tuple[Microstructure, dict[str, Any]]]] = {
     "sample": _sample,
+    "synth": _synth,
 }
 """Commands whose outputs can be made again."""
