@@ -163,7 +163,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def _option(key: str, value: Any) -> list[str]:
     """Words of one option: true is a flag, false nothing, lists repeat, tables repeat as ``key=value``."""
-    name = "--" + key.replace("_", "-")
+    name = ("-" if len(key) == 1 else "--") + key.replace("_", "-")
     if isinstance(value, bool):
         return [name] if value else []
     if isinstance(value, dict):

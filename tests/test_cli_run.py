@@ -174,7 +174,7 @@ def test_missing_output_of_a_step_that_ended_well_is_a_failure(tmp_path: Path, r
 def test_options_become_words() -> None:
     from microgen.cli.steps import Step
 
-    options = {"loud": True, "quiet": False, "tag": ["a", "b"], "set_condition": {"grain_size_um": 12}, "times": 3}
+    options = {"loud": True, "quiet": False, "tag": ["a", "b"], "set_condition": {"grain_size_um": 12}, "n": 3}
     words = Step(name="s", command="copy", arguments=("x", "y"), options=options).argv()
     assert words == [
         "copy",
@@ -263,7 +263,7 @@ def test_steps_run_on_the_workers_of_a_dask_scheduler(tmp_path: Path) -> None:
         path.write_text(
             "".join(
                 f'[[step]]\nname = "s{n}"\ncommand = "synth"\narguments = ["polycrystal", "{n}"]\n'
-                f'options = {{ seeds = "{n}", size = "32x32", pixel_size_um = 1.0 }}\n'
+                f'options = {{ seeds = "{n}", size = "32x32", pixel_size_um = 1.0, grain_size_um = 8 }}\n'
                 for n in range(2)
             )
         )
