@@ -187,7 +187,7 @@ def test_options_become_words() -> None:
         "b",
         "--set-condition",
         "grain_size_um=12",
-        "--times",
+        "-n",
         "3",
     ]
 
