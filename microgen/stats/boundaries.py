@@ -36,6 +36,7 @@ LOWEST_THRESHOLD = 0.25
 SMALLEST_CELL = 0.04
 """Cells below this part of the area-weighted mean cell area are pits and doubled lines, not grains."""
 
+_ABOVE_TEXTURE = 12.0
 _BROADER = 1.6  # width of the filter in line widths: a broad filter prefers broad grooves to fine twins and scratches
 _ELONGATION = 2.0  # length of the filter in its widths: bridges gaps, still follows curved boundaries
 _WORKING_SIGMA = 1.5  # standard deviation of the filter on the working grid, in its pixels
@@ -65,8 +66,8 @@ def segment(
     line_width_um
         Width (full width at half depth) of the etched lines; measured if not given, see :func:`line_width`.
     threshold
-        Least mean response of a boundary, as a part of the typical boundary's; if not given it lies between the
-        responses of texture and boundaries, see :func:`find_threshold`.
+        Least mean response of a boundary, as a part of the typical boundary's; if not given it follows
+        from the texture, see :func:`find_threshold`.
 
     Returns
     -------
@@ -150,17 +151,21 @@ def line_response(picture: Float, *, sigma: float) -> Float:
 
 
 def find_threshold(response: Float) -> float:
-    """Place the threshold between texture and boundaries: a multiple of their geometric mean, within limits.
+    """Place the threshold well above the response of texture, but below that of a typical boundary.
 
-    A clean section shows faint boundaries that a coarsely etched one hides, so the cleaner the picture, the lower.
+    A clean section shows faint boundaries that a roughly etched one hides, so the cleaner the picture, the lower.
 
     Parameters
     ----------
     response
         Line response, 1 on a typical boundary; its median stands for the texture.
+
+    Examples
+    --------
+    >>> find_threshold(np.full((8, 8), 0.04))
+    0.48
     """
-    middle = 2.4 * float(np.sqrt(np.median(response)))
-    return min(max(middle, LOWEST_THRESHOLD), HIGHEST_THRESHOLD)
+    return min(max(_ABOVE_TEXTURE * float(np.median(response)), LOWEST_THRESHOLD), HIGHEST_THRESHOLD)
 
 
 _FWHM = float(np.sqrt(8 * np.log(2)))
