@@ -73,6 +73,7 @@ def test_the_digest_ignores_comments_and_sees_values(tmp_path):
         ("[data]\nspacing_um = 1\npatch_px = 60\n", "multiple of 16"),
         ("[data]\nspacing_um = 1\naugment = ['rotate']\n", "augment"),
         ("[data]\n", "spacing_um"),
+        ("[data]\nspacing_um = 1\n[sample]\nsteps = 20\n", "sample"),
         ("[data]\nspacing_um = 1\n[conditions]\nscalars = ['a']\n", "no range is given for a"),
         ("[data]\nspacing_um = 1\n[conditions]\nmaps=['a']\nranges.a={low=1,high=2}\n", "map_window_um"),
         ("[data]\nspacing_um = 1\n[conditions.ranges.a]\nlow = 3\nhigh = 2\n", "not usable"),

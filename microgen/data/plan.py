@@ -84,14 +84,7 @@ class TrainPlan(Config):
     condition_dropout: Share = Field(0.1, description="share of crops shown without condition, for guidance")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the machine has it")
     seed: int = Field(0, ge=0, description="fixes initial weights, crops and noise")
-    minutes: float = Field(0.0, ge=0, description="estimate for 2 CPU cores; a GPU is 20 to 50 times faster")
-
-
-class SamplePlan(Config):
-    """Defaults of sampling."""
-
-    sampler: str = Field("heun", description="sampler")
-    steps: PositiveInt = Field(20, description="steps of the sampler")
+    minutes: float = Field(0.0, ge=0, description="estimate for 2 CPU cores")
 
 
 class Plan(Config):
@@ -108,7 +101,6 @@ class Plan(Config):
     conditions: ConditionsPlan = ConditionsPlan()
     model: ModelPlan = ModelPlan()
     train: TrainPlan = TrainPlan()
-    sample: SamplePlan = SamplePlan()
 
     def to_toml(self, reasons: Mapping[str, str] | None = None) -> str:
         """Write as TOML with one comment per line; `reasons` by dotted key say why a value was chosen."""
