@@ -45,7 +45,18 @@ def test_a_limit_keeps_pictures_even() -> None:
 
 def test_small_pictures_give_no_windows() -> None:
     assert len(cut([picture(0, (20, 80))], (32, 32), ["a"], limit=8, seed=0)) == 0
-    assert window_shape([picture(0, (64, 64))], [picture(0, (48, 200)), picture(1, (50, 40))]) == (50, 64)
+
+
+def test_the_window_fits_most_pictures() -> None:
+    made = [picture(0, (64, 64))]
+
+    def shape(*real: tuple[int, int]) -> tuple[int, ...]:
+        return window_shape(made, [picture(0, size) for size in real])
+
+    assert shape((48, 200), (50, 40)) == (48, 64)
+    assert shape((200, 200), (20, 20)) == (64, 64)
+    assert shape((200, 200), (40, 50), (42, 45)) == (40, 50)
+    assert shape((64, 10), (10, 64), (30, 30)) == (10, 10)  # nothing else fits two of them
 
 
 def test_resampling_keeps_extent_mean_and_type() -> None:

@@ -13,7 +13,7 @@ from scipy.stats import wasserstein_distance
 from microgen.evaluate.draws import Pool, divided, joined
 from microgen.evaluate.features import Feature, features
 from microgen.evaluate.ratio import Distances, distances, make_draws
-from microgen.evaluate.windows import balanced
+from microgen.evaluate.windows import balanced, chances
 
 Numbers = np.ndarray
 
@@ -75,6 +75,61 @@ def test_a_perfect_model_passes_and_a_biased_one_does_not(with_train: bool) -> N
     assert np.mean(biased > 1.5) > 0.8
 
 
+def sized_trial(seed: int, bias: float) -> float:
+    """Ratio for 6 held-out and 14 training pictures, each of one of 5 size classes; samples are made per class."""
+    rng = np.random.default_rng([seed, 9])
+    sizes = np.concatenate([rng.permutation([0, 1, 2, 3, 4, 4]), rng.permutation([0, 1, 2, 3] * 3 + [4, 4])])
+    means = sizes + rng.normal(0, 0.3, 20)  # what is measured grows with size
+    windows = means[:, None] + rng.normal(0, 1, (20, 20))
+    asked = np.repeat(np.arange(5), 20)
+    like = [rng.choice(np.flatnonzero(sizes[6:] == size) + 6) for size in asked]
+    generated = means[like] + rng.normal(0, 1, 100) + bias
+    pictures, strata = np.repeat(np.arange(20), 20), np.repeat(sizes, 20)
+    draws = make_draws(
+        rng,
+        Pool(np.arange(100), np.arange(100), asked),
+        Pool(100 + np.arange(120), pictures[:120], strata[:120]),
+        Pool(220 + np.arange(280), pictures[120:], strata[120:]),
+        {},
+        wanted=np.full(5, 20),
+        total=500,
+        repeats=40,
+    )
+    return distances(feature_of(np.concatenate([generated, windows.ravel()])), draws).ratio
+
+
+def test_size_classes_do_not_hide_a_bias() -> None:
+    perfect, biased = (np.array([sized_trial(k, bias) for k in range(25)]) for bias in (0.0, 0.8))
+    assert 0.6 < np.median(perfect) < 1.2
+    assert np.mean(perfect > 1.5) <= 0.12
+    assert np.median(biased) > 2
+    assert np.mean(biased > 1.5) > 0.85
+
+
+def test_both_sides_of_every_draw_have_the_same_sizes() -> None:
+    rng = np.random.default_rng(0)
+    strata = np.repeat([0, 1, 0, 1, 2, 2, 0], 5)
+    pools = [Pool(k * 35 + np.arange(35), np.repeat(np.arange(7), 5), strata) for k in range(3)]
+    noise = Pool(np.arange(0, 35, 4), np.arange(9), strata[::4])
+    wanted = np.array([12, 9, 8])
+    draws = make_draws(rng, *pools, {"noise": noise}, wanted=wanted, total=105, repeats=30)
+    classes = np.tile(np.eye(3)[strata], (3, 1))
+    first = draws.generated[0] @ classes
+    assert (first == draws.typical[0] @ classes).all()
+    for a, b in (draws.generated, draws.actual, draws.typical, *draws.bootstrap, draws.floors["noise"]):
+        assert (a @ classes == b @ classes).all()
+        assert (a @ classes <= wanted).all()
+    for counts in (*draws.generated, *draws.typical, *draws.floors["noise"]):
+        assert counts.max() == 1  # no window twice
+
+
+def test_divisions_without_a_common_size_class_are_left_out() -> None:
+    one = Pool(np.arange(40), np.repeat([0, 1], 20), np.repeat([0, 1], 20))  # two pictures, one of each size
+    draws = make_draws(np.random.default_rng(0), one, one, None, {}, wanted=np.array([10, 10]), total=40, repeats=5)
+    assert draws.generated[0].shape == (0, 40)
+    assert np.isnan(distances(feature_of(np.arange(40.0)), draws).ratio)
+
+
 def test_variation_between_pictures_is_part_of_the_ceiling() -> None:
     rng = np.random.default_rng(0)
     alike = compare(rng.normal(0, 1, 120), real(rng, 6, 0.0)[1], real(rng, 12, 0.0)[1]).ceiling
@@ -125,7 +180,17 @@ def test_directions_wrap_around() -> None:
     column = [{"orientation_deg": SimpleNamespace(value=v, y=None, values=None)} for v in (179.0, 1.0, 90.0)]
     feature = features(column)["orientation_deg"]
     near, far = feature.distance(feature.vectors[0], feature.vectors[1:])
-    assert near < 0.1 * far
+    assert near == pytest.approx(2 * np.sin(np.radians(2)))  # chord between 358 and 2 degrees of the doubled angle
+    assert far == pytest.approx(2 * np.sin(np.radians(89)))
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 30))
+def test_chances_add_up_and_are_even(seed: int, sizes: list[int], n: int) -> None:
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    share = chances(groups, n)
+    assert share.sum() == pytest.approx(min(n, len(groups)))
+    per_group = np.bincount(groups, share)
+    assert all(c == pytest.approx(min(size, per_group.max())) for c, size in zip(per_group, sizes, strict=True))
 
 
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 30))

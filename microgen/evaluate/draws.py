@@ -44,12 +44,11 @@ class Pool:
         return Pool(self.index[keep], self.groups[keep], self.strata[keep])
 
     def draw(self, rng: np.random.Generator, wanted: Indices) -> Indices:
-        """Draw ``wanted[s]`` windows of each size class, evenly over the pictures."""
+        """Draw ``wanted[s]`` windows of each size class, evenly over the pictures; at most what is there."""
         parts = []
         for stratum, n in enumerate(wanted):
             inside = np.flatnonzero(self.strata == stratum)
-            if n and len(inside):
-                parts.append(self.index[balanced(rng, inside, self.groups[inside], int(n))])
+            parts.append(self.index[balanced(rng, inside, self.groups[inside], int(n))])
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
     def resampled(self, rng: np.random.Generator) -> Pool:
@@ -58,6 +57,11 @@ class Pool:
         members = [np.flatnonzero(self.groups == g) for g in rng.choice(names, len(names))]
         renamed = np.repeat(np.arange(len(members)), [len(m) for m in members])
         return Pool(self.index[np.concatenate(members)], renamed, self.strata[np.concatenate(members)])
+
+
+def common(wanted: Indices, *pools: Pool) -> Indices:
+    """Windows per size class that each of the pools can give, at most `wanted`."""
+    return np.asarray(np.minimum.reduce([wanted, *(pool.available(len(wanted)) for pool in pools)]))
 
 
 def joined(a: Pool, b: Pool) -> Pool:

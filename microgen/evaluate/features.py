@@ -6,6 +6,8 @@ Three kinds of descriptor become one: with ``v`` the vector of a window, the dis
 - *scalar*: ``v`` is the step function of the value on a grid; the distance is Wasserstein-1 of the two sets.
 - *distribution*: ``v`` is the distribution function of the values inside the window; Wasserstein-1 again.
 - *curve*: ``v`` is the curve itself; the distance is the mean absolute difference of the mean curves.
+
+Directions are the exception: ``v`` is a point on the unit circle, the distance the length of the difference.
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class Feature:
 
     def distance(self, a: Array, b: Array) -> Array:
         """Distance between the mean vectors `a` and `b`, both ``(..., m)``."""
+        if self.kind == "axial":
+            return np.asarray(np.linalg.norm(a - b, axis=-1))
         return np.asarray(np.abs(a - b) @ self.weights)
 
 
@@ -134,7 +138,7 @@ def _axial(name: str, column: list[Any], period: float) -> Feature:
     turn = 2 * np.pi / period * np.nan_to_num(angle)
     valid = np.isfinite(angle)
     vectors = np.stack([np.cos(turn), np.sin(turn)], axis=1) * valid[:, None]
-    return Feature(name, "1", "axial", vectors, valid, np.full(2, 0.5), np.arange(2.0), angle)
+    return Feature(name, "1", "axial", vectors, valid, np.ones(2), np.arange(2.0), angle)
 
 
 def _curve(name: str, unit: str, column: list[Any]) -> Feature:

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgen.evaluate.draws import Counts, Pool, divided, joined
+from microgen.evaluate.draws import Counts, Pool, common, divided, joined
 from microgen.evaluate.features import Feature
 from microgen.evaluate.windows import Indices
 
 Array = NDArray[Any]
 Pair = tuple[Counts, Counts]
+
+TRIES = 20
+"""Divisions tried until both sides share a size class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class Draws:
         Training against held-out real, the same held-out windows as in `generated`; or, where there are no
         training pictures, one half of the held-out pictures against the other.
     typical
-        Two sets of real pictures divided at random, in the same numbers; equal to `actual` without training pictures.
+        Two sets of real pictures divided at random, in the same numbers.
     bootstrap
         The first two pairs again, with whole pictures and samples drawn with replacement.
     floors
@@ -80,40 +83,63 @@ def make_draws(
 ) -> Draws:
     """Draw every pair that is to be compared.
 
+    Whatever is drawn together has equally many windows of each size class on every side. A random division of the
+    real pictures may lack a class on one side; then it is left out on both, and also from the draw of generated and
+    held-out windows that this division is compared with, so that both distances are made of the same numbers.
+
     Parameters
     ----------
     wanted
-        Number of windows per size class that each side of each pair gets.
+        Number of windows per size class that each side of each pair gets at most.
     total
         Number of windows in the table that the pools point into.
     repeats
-        Draws per pair.
+        Draws per pair; fewer where divisions have no size class in common.
     """
 
     pictures = len(np.unique(held_out.groups))
 
-    def draw(sides: Callable[[], tuple[Pool, ...]], times: int = repeats) -> list[Counts]:
-        drawn = [[pool.draw(rng, wanted) for pool in sides()] for _ in range(times)]
-        return [np.array([np.bincount(i, minlength=total) for i in side], float) for side in zip(*drawn, strict=True)]
+    def division() -> tuple[Pool, Pool]:
+        return divided(rng, joined(held_out, train), pictures) if train else divided(rng, held_out, pictures // 2)
 
-    def sides() -> tuple[Pool, ...]:
-        return generated, *((held_out, train) if train else divided(rng, held_out, pictures // 2))
+    def sides() -> list[Indices]:
+        a, b = division()
+        actual = (held_out, train) if train else (a, b)
+        return [pool.draw(rng, common(wanted, a, b)) for pool in (generated, *actual, a, b)]
 
-    def again() -> tuple[Pool, ...]:
-        both = (held_out.resampled(rng), train.resampled(rng)) if train else divided(rng, held_out, pictures // 2)
-        return generated.resampled(rng), *both
+    def again() -> list[Indices]:
+        real = (held_out.resampled(rng), train.resampled(rng)) if train else division()
+        pools = (generated.resampled(rng), *real)
+        return [pool.draw(rng, common(wanted, *pools)) for pool in pools]
 
-    made, held, other = draw(sides)
-    made_again, held_again, other_again = draw(again)
-    typical = draw(lambda: divided(rng, joined(held_out, train), pictures)) if train else [other, held]
-    low = {name: draw(lambda pool=pool: (pool, held_out), 20) for name, pool in floors.items()}  # type: ignore[misc]
+    def noise(floor: Pool) -> list[Indices]:
+        return [pool.draw(rng, common(wanted, floor, held_out)) for pool in (floor, held_out)]
+
+    made, held, other, a, b = _counts([_first(sides) for _ in range(repeats)], 5, total)
+    made_again, held_again, other_again = _counts([_first(again) for _ in range(repeats)], 3, total)
+    low = {name: _counts([noise(pool) for _ in range(20)], 2, total) for name, pool in floors.items()}
     return Draws(
         (made, held),
         (other, held),
-        (typical[0], typical[1]),
+        (a, b),
         ((made_again, held_again), (other_again, held_again)),
         {name: (pair[0], pair[1]) for name, pair in low.items()},
     )
+
+
+def _first(draw: Callable[[], list[Indices]]) -> list[Indices]:
+    """The first draw that holds anything; an empty one if there is none in :data:`TRIES`."""
+    tried = (draw() for _ in range(TRIES))
+    return next((drawn for drawn in tried if len(drawn[0])), [])
+
+
+def _counts(drawn: list[list[Indices]], sides: int, total: int) -> list[Counts]:
+    """Counts over all windows ``(r, total)`` per side; draws that hold nothing are left out."""
+    kept = [sets for sets in drawn if sets and len(sets[0])]
+    return [
+        np.array([np.bincount(sets[k], minlength=total) for sets in kept], float).reshape(-1, total)
+        for k in range(sides)
+    ]
 
 
 def distances(feature: Feature, draws: Draws) -> Distances:
@@ -151,6 +177,8 @@ def _joint(a: Any, b: Any) -> Any:
 
 def _over(a: Any, b: Any) -> Any:
     """Quotient; two distances of nothing are equal."""
+    if np.isnan(a) or np.isnan(b):
+        return np.nan
     if b > 1e-12:
         return a / b
     return 1.0 if a <= 1e-12 else np.inf

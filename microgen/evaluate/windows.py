@@ -84,10 +84,11 @@ def _same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def window_shape(generated: Sequence[Microstructure], real: Sequence[Microstructure]) -> tuple[int, ...]:
-    """Return the largest window that fits in every generated picture and in the largest real one."""
+    """Return the largest window that fits in every generated picture and in at least half of the real ones."""
     smallest = np.min([m.shape for m in generated], axis=0)
-    largest = np.max([m.shape for m in real], axis=0)
-    return tuple(int(n) for n in np.minimum(smallest, largest))
+    rooms = np.minimum(smallest, [m.shape for m in real])
+    fits = [shape for shape in rooms if 2 * (rooms >= shape).all(axis=1).sum() >= len(rooms)]
+    return tuple(int(n) for n in max(fits, key=np.prod, default=rooms.min(axis=0)))
 
 
 def cut(
@@ -98,7 +99,7 @@ def cut(
     Pictures smaller than a window give none.
     """
     names = list(dict.fromkeys(groups))
-    found = [(i, c) for i, m in enumerate(pictures) for c in _corners(m.shape, shape)]
+    found = [(i, c) for i, m in enumerate(pictures) for c in tiles(m.shape, shape)]
     owners = np.array([i for i, _ in found], dtype=np.int64)
     corners = np.array([c for _, c in found], dtype=np.int64).reshape(-1, len(shape))
     labels = np.array([names.index(groups[i]) for i in owners], dtype=np.int64)
@@ -109,9 +110,7 @@ def cut(
 
 
 def balanced(rng: np.random.Generator, pool: Indices, groups: Indices, n: int) -> Indices:
-    """Draw `n` of `pool` at random, as evenly over the groups as their sizes allow.
-
-    Nothing is drawn twice unless `n` is more than there is.
+    """Draw `n` of `pool` at random, as evenly over the groups as their sizes allow, nothing twice.
 
     Parameters
     ----------
@@ -129,8 +128,27 @@ def balanced(rng: np.random.Generator, pool: Indices, groups: Indices, n: int) -
     """
     order = rng.permutation(len(pool))
     turn = _place_in_group(groups[order])
-    pool = pool[order[np.argsort(turn, kind="stable")]]
-    return np.resize(pool, n)
+    return pool[order[np.argsort(turn, kind="stable")]][:n]
+
+
+def chances(groups: Indices, n: int) -> NDArray[np.float64]:
+    """Chance of each window to be among `n` drawn by :func:`balanced`, ``(k,)``.
+
+    Parameters
+    ----------
+    groups
+        Group of each window, ``(k,)``.
+
+    Examples
+    --------
+    >>> chances(np.array([0, 0, 0, 0, 1, 1]), 4)
+    array([0.5, 0.5, 0.5, 0.5, 1. , 1. ])
+    """
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    levels = np.arange(sizes.max(initial=0) + 1)
+    totals = np.minimum(sizes, levels[:, None]).sum(axis=1)
+    level = np.interp(min(n, len(groups)), totals, levels)
+    return np.asarray((np.minimum(sizes, level) / sizes)[place])
 
 
 def _place_in_group(groups: Indices) -> Indices:
@@ -142,8 +160,8 @@ def _place_in_group(groups: Indices) -> Indices:
     return place
 
 
-def _corners(whole: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """First grid points of non-overlapping windows, centred in the picture."""
+def tiles(whole: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """First grid points of windows side by side, centred in the picture."""
     counts = [n // w for n, w in zip(whole, shape, strict=True)]
     if min(counts) == 0:
         return []
