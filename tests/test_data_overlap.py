@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from microgen.data import overlap
-from microgen.data.overlap import View, find_overlaps, groups, pairs_to_compare
+from microgen.data.overlap import View, content, find_overlaps, groups, pairs_to_compare
 
 etched = runpy.run_path(str(Path(__file__).with_name("data_fakes.py")))["etched"]
 
@@ -84,6 +84,48 @@ def test_duplicates_of_a_lattice_are_found():
 def test_tiny_pictures_are_not_compared():
     tiny = np.random.default_rng(0).random((10, 200))
     assert find_overlaps(views(tiny, tiny)) == []
+
+
+def test_copies_far_apart_are_found_beyond_the_limit(monkeypatch):
+    """Noisy, darker copies at both ends of a folder are found by their thumbnails when no other pair is looked at."""
+    made = [etched(k, (200, 220)) for k in range(12)]
+    rng = np.random.default_rng(0)
+    made[11] = (0.6 * made[0] + rng.normal(10, 5, made[0].shape)).clip(0, 255).astype(np.uint8)
+    made[6] = (0.8 * made[2] + rng.normal(10, 5, made[0].shape)).clip(0, 255).astype(np.uint8)
+    monkeypatch.setattr(overlap, "MAX_PAIRS", 3)
+    said = []
+    found = find_overlaps(views(*made), warn=said.append)
+    assert [(o.first, o.second, o.duplicate) for o in found] == [("0", "11", True), ("2", "6", True)]
+    assert len(said) == 1
+    assert "12 images are too many" in said[0]
+
+
+def test_many_copies_need_few_comparisons(field, monkeypatch):
+    """A copy is not compared any further, so a chain of seven is within a limit of six."""
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(overlap, "MAX_PAIRS", 6)
+    said = []
+    found = find_overlaps(
+        views(*(field[:200, :200] + rng.normal(0, 6, (200, 200)) for _ in range(7))), warn=said.append
+    )
+    assert len(found) == 6
+    assert len(set(groups([str(k) for k in range(7)], [(o.first, o.second) for o in found]).values())) == 1
+    assert said == []
+
+
+def test_thumbnails_tell_different_places_apart():
+    """All pairs of independent pictures stay far from what counts as alike, shading or not."""
+    shade = np.add.outer(np.linspace(0, 100, 220), np.zeros(220))
+    made = views(*(etched(k, (220, 220)) + shade for k in range(30)))
+    assert list(overlap.pairs_alike(made)) == []
+    assert list(overlap.pairs_alike([])) == []
+
+
+def test_content_is_type_shape_and_values():
+    a = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert content(a) == content(np.asfortranarray(a)) == content(a.copy())
+    others = [a.T, a.reshape(3, 2), a.astype(np.uint16), a.view(np.int8), a + np.uint8(1)]
+    assert len({content(a), *map(content, others)}) == 6
 
 
 def test_pairs_near_in_a_folder_come_first_and_are_limited(monkeypatch):

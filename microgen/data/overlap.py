@@ -1,11 +1,13 @@
-"""Finding pictures that show the same place: duplicates, stage steps, one field at two magnifications."""
+"""Finding pictures that show the same place: copies, stage steps, one field at two magnifications."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +32,11 @@ same steels different places reach 1.4, true overlaps start at 3.9)."""
 NEIGHBOURHOOD = 12
 """Shifts closer than this to the best one, in pixels, belong to it."""
 MAX_PAIRS = 2000
-"""Pairs compared at most, pictures of one folder and near in order first."""
+"""Pairs compared at every shift at most, of those that look alike and again of the others."""
+THUMBNAIL = 32
+"""Side in pixels of the thumbnails that are compared for all pairs."""
+ALIKE = 0.5
+"""Correlation of two thumbnails from which a pair is looked at first: 16 standard deviations for different places."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,7 @@ class Overlap:
     first, second
         Names of the pictures.
     shift_um
-        Where the corner of `second` lies in `first`, ``(Y, X)`` in micrometres.
+        Where the corner of `second` lies in `first`, in micrometres in the order of the axes.
     share
         Overlapping area over the area of the smaller picture; 1 for a duplicate.
     correlation
@@ -67,7 +73,7 @@ class Overlap:
 
     first: str
     second: str
-    shift_um: tuple[float, float]
+    shift_um: tuple[float, ...]
     share: float
     correlation: float
 
@@ -77,19 +83,65 @@ class Overlap:
         return self.share > 0.95
 
 
+def content(values: NDArray[Any]) -> str:
+    """SHA-256 of the type, shape and values of an array: equal for equal pictures, whatever their files say."""
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def copies(contents: Mapping[str, str], ndim: int) -> list[Overlap]:
+    """Pair every picture or volume with the first one of exactly the same content.
+
+    >>> [(c.first, c.second) for c in copies({"a": "1", "b": "2", "c": "1", "d": "1"}, 2)]
+    [('a', 'c'), ('a', 'd')]
+    """
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(digest, name), name) for name, digest in contents.items()]
+    return [Overlap(a, b, (0.0,) * ndim, 1.0, 1.0) for a, b in pairs if a != b]
+
+
 def pairs_to_compare(names: Sequence[str]) -> list[tuple[int, int]]:
     """Return index pairs, those of one folder and near in order first, at most MAX_PAIRS.
 
     >>> pairs_to_compare(["a/1", "b/1", "b/2"])
     [(1, 2), (0, 1), (0, 2)]
     """
-    folders = [name.rpartition("/")[0] for name in names]
-    every = combinations(range(len(names)), 2)
-    return sorted(every, key=lambda p: (folders[p[0]] != folders[p[1]], p[1] - p[0]))[:MAX_PAIRS]
+    folder = np.unique([name.rpartition("/")[0] for name in names], return_inverse=True)[1]
+
+    def ordered() -> Iterator[tuple[int, int]]:
+        for same, step in product((True, False), range(1, len(names))):
+            for i in np.flatnonzero((folder[step:] == folder[:-step]) == same).tolist():
+                yield i, i + step
+
+    return list(islice(ordered(), MAX_PAIRS))
 
 
-def find_overlaps(views: Sequence[View]) -> list[Overlap]:
+def pairs_alike(views: Sequence[View]) -> Iterator[tuple[int, int]]:
+    """Yield the index pairs, out of all, whose thumbnails correlate by ALIKE or more; the most alike first."""
+    if not views:
+        return
+    small = np.stack([_thumbnail(view) for view in views])
+    rows = (small[i + 1 :] @ small[i] for i in range(len(views)))
+    kept = [
+        (row[k := np.flatnonzero(row >= ALIKE)], np.stack([np.full(k.size, i), i + 1 + k]))
+        for i, row in enumerate(rows)
+    ]
+    correlation, pairs = np.concatenate([c for c, _ in kept]), np.concatenate([p for _, p in kept], axis=1)
+    for k in np.argsort(-correlation, kind="stable"):
+        yield int(pairs[0, k]), int(pairs[1, k])
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+def find_overlaps(views: Sequence[View], *, warn: Callable[[str], None] = _silent) -> list[Overlap]:
     """Compare pairs of pictures and return those that overlap.
+
+    All pairs are compared by thumbnail, and those that look alike (copies, whatever their noise and brightness) at
+    every shift; then the others, at most :data:`MAX_PAIRS` of each kind, near ones first. Where that leaves pairs out,
+    `warn` gets one sentence. A picture that shows nothing new is not compared any further.
 
     A pair is brought to one pixel size and freed of shading; the correlation coefficient over the overlap is
     computed for all shifts at once by Fourier transforms (masked normalised cross-correlation, Padfield,
@@ -110,19 +162,44 @@ def find_overlaps(views: Sequence[View]) -> list[Overlap]:
     def spectra(index: int, spacing: float, size: tuple[int, ...]) -> _Spectra:
         return _Spectra.of(flat(index, spacing), size)
 
-    found = []
-    for i, j in sorted(pairs_to_compare([view.name for view in views])):
+    def compare(i: int, j: int) -> Overlap | None:
         spacing = max(views[i].spacing_um, views[j].spacing_um)
         a, b = flat(i, spacing), flat(j, spacing)
         if min(*a.shape, *b.shape) < MIN_SIDE:
-            continue
+            return None
         size = tuple(fft.next_fast_len(m + n - 1, real=True) for m, n in zip(a.shape, b.shape, strict=True))
         match = _best_match(spectra(i, spacing, size), spectra(j, spacing, size))
-        if match.same_place:
-            shift = (round(match.shift[0] * spacing, 3), round(match.shift[1] * spacing, 3))
-            share = min(round(match.share, 4), 1.0)
-            found.append(Overlap(views[i].name, views[j].name, shift, share, round(match.correlation, 3)))
-    return found
+        if not match.same_place:
+            return None
+        shift = (round(match.shift[0] * spacing, 3), round(match.shift[1] * spacing, 3))
+        share = min(round(match.share, 4), 1.0)
+        return Overlap(views[i].name, views[j].name, shift, share, round(match.correlation, 3))
+
+    found: dict[tuple[int, int], Overlap] = {}
+    compared: set[tuple[int, int]] = set()
+    nothing_new: set[int] = set()
+
+    def search(pairs: Iterable[tuple[int, int]]) -> bool:
+        """Compare at most MAX_PAIRS pairs that are still of interest; whether all were."""
+        open_pairs = (p for p in pairs if nothing_new.isdisjoint(p) and p not in compared)
+        for i, j in islice(open_pairs, MAX_PAIRS):
+            compared.add((i, j))
+            overlap = compare(i, j)
+            if overlap:
+                found[i, j] = overlap
+                nothing_new.update([i if _area(views[i]) < _area(views[j]) else j] if overlap.duplicate else [])
+        return next(open_pairs, None) is None
+
+    every = search(pairs_alike(views))
+    rest = [k for k in range(len(views)) if k not in nothing_new]
+    near = [(rest[i], rest[j]) for i, j in pairs_to_compare([views[k].name for k in rest])]
+    search(sorted(near))
+    if not every or len(near) < math.comb(len(rest), 2):
+        warn(
+            f"{len(views)} images are too many to compare every pair at every shift: overlaps of images far apart in "
+            "order may be missed; say with --specimen which images belong together"
+        )
+    return [found[pair] for pair in sorted(found)]
 
 
 def groups(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -175,6 +252,18 @@ def _flattened(view: View, spacing: float) -> NDArray[np.float32]:
     small = resample(view.values, (view.spacing_um,) * 2, spacing)
     flat = small - ndimage.gaussian_filter(small, 8)
     return np.asarray((flat - flat.mean()) / max(float(flat.std()), 1e-12), dtype=np.float32)
+
+
+def _area(view: View) -> float:
+    return view.values.size * view.spacing_um**2
+
+
+def _thumbnail(view: View) -> NDArray[np.float32]:
+    """THUMBNAIL x THUMBNAIL means of the flattened picture, of zero mean and unit length, as one row."""
+    flat = _flattened(view, view.spacing_um)
+    small = resample(flat, tuple(THUMBNAIL / n for n in flat.shape), 1.0).ravel()
+    small = small - small.mean()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-12), dtype=np.float32)
 
 
 def _best_match(a: _Spectra, b: _Spectra) -> _Match:
