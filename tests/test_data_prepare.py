@@ -12,9 +12,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 
 from microgen.core import InputError
-from microgen.data import Dataset, Patches, fingerprint_path, plan_path, prepare, read_plan
+from microgen.data import Dataset, Patches, fingerprint_path, overlap, plan_path, prepare, read_plan
 from microgen.data.overlap import Overlap
 from microgen.data.pixel_sizes import SIDECAR
 from microgen.data.prepare import specimens
@@ -101,6 +103,124 @@ def test_an_edited_plan_is_kept(folder, tmp_path):
     assert any("was edited and is kept" in line for line in said)
 
 
+def other_images(folder):
+    for path in folder.rglob("*.png"):
+        fakes.save(path.parent, path.name, fakes.etched(50 + int(path.stem), (160, 170)))
+
+
+def test_a_plan_left_without_its_data_set_is_renewed_unless_edited(folder, tmp_path):
+    out = tmp_path / "set.h5"
+    prepare([folder], out, pixel_size_um=0.5)
+    first = plan_path(out).read_text()
+    out.unlink()
+    prepare([folder], out, pixel_size_um=1.0)
+    assert read_plan(plan_path(out)).data.spacing_um > read_plan_of(first, tmp_path).data.spacing_um
+    edited = plan_path(out).read_text().replace("batch = 16", "batch = 4")
+    plan_path(out).write_text(edited)
+    out.unlink()
+    prepare([folder], out, pixel_size_um=1.0)
+    assert plan_path(out).read_text() == edited  # of the same images: kept
+
+
+def read_plan_of(text, tmp_path):
+    (tmp_path / "before.toml").write_text(text)
+    return read_plan(tmp_path / "before.toml")
+
+
+@pytest.mark.parametrize("data_set_left", [True, False])
+@pytest.mark.parametrize("line_left", [True, False])
+def test_an_edited_plan_of_other_images_is_refused(folder, tmp_path, data_set_left, line_left):
+    out = tmp_path / "set.h5"
+    prepare([folder], out, pixel_size_um=0.5)
+    lines = plan_path(out).read_text().replace("batch = 16", "batch = 4").splitlines()
+    mine = "\n".join(line for line in lines if line_left or "Made for" not in line)
+    plan_path(out).write_text(mine)
+    if not data_set_left:
+        out.unlink()
+    before = files_in(tmp_path)
+    other_images(folder)
+    with pytest.raises(InputError, match=r"set\.plan\.toml was edited, and not for these images; delete it"):
+        prepare([folder], out, pixel_size_um=0.5)
+    assert plan_path(out).read_text() == mine
+    assert files_in(tmp_path) == before
+    assert prepare([folder], out, pixel_size_um=0.5, dry_run=True)["images"] == 6
+
+
+def test_a_plan_without_its_line_is_kept_beside_its_data_set(folder, tmp_path):
+    out = tmp_path / "set.h5"
+    prepare([folder], out, pixel_size_um=0.5)
+    mine = "\n".join(plan_path(out).read_text().splitlines()[2:])
+    plan_path(out).write_text(mine)
+    prepare([folder], out, pixel_size_um=0.5, seed=1)
+    assert plan_path(out).read_text() == mine
+
+
+def test_files_beside_the_images_count_as_inputs(folder, tmp_path):
+    """The pixel size lies in a text file of the microscope: another size there is another data set."""
+    out = tmp_path / "set.h5"
+
+    def describe(nanometres):
+        for path in folder.rglob("*.png"):
+            path.with_suffix(".txt").write_text(f"[SemImageFile]\nPixelSize={nanometres}\nDataSize=170x160\n")
+
+    describe(500)
+    prepare([folder], out)
+    assert prepare([folder], out)["skipped"]
+    describe(250)
+    assert not prepare([folder], out)["skipped"]
+    assert Dataset.open(out).read("a/0.png").spacing == (0.25, 0.25)
+
+
+def test_exact_copies_are_joined_however_many_images(folder, tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(overlap, "MAX_PAIRS", 0)
+    fakes.save(folder, "z/copy.png", pictures[0])
+    result = prepare([folder], tmp_path / "set.h5", pixel_size_um=0.5)
+    data = Dataset.open(tmp_path / "set.h5")
+    assert data.specimen_of("z/copy.png") == data.specimen_of("a/0.png")
+    assert data.split_of("z/copy.png") == data.split_of("a/0.png")
+    assert result["overlaps"] == 1
+    assert any("too many to compare" in w for w in result["warnings"])
+
+
+def test_copies_of_a_volume_are_joined(tmp_path):
+    (tmp_path / "in").mkdir()
+    for k in (0, 1, 2, 3, 1):
+        values = ndimage.gaussian_filter(np.random.default_rng(k).normal(size=(34, 34, 34)), 1.5).astype(np.float32)
+        name = f"{k}.npy" if not (tmp_path / "in" / f"{k}.npy").exists() else "copy.npy"
+        np.save(tmp_path / "in" / name, values)
+    result = prepare([tmp_path / "in"], tmp_path / "set.h5", pixel_size_um=1.0, held_out=0.5)
+    data = Dataset.open(tmp_path / "set.h5")
+    assert result["specimens"] == 4
+    assert data.specimen_of("copy.npy") == data.specimen_of("1.npy")
+    assert data.split_of("copy.npy") == data.split_of("1.npy")
+
+
+def save_stack(folder, name, seeds):
+    folder.mkdir(exist_ok=True)
+    pages = [Image.fromarray(fakes.etched(seed, (160, 170))) for seed in seeds]
+    pages[0].save(folder / name, save_all=True, append_images=pages[1:])
+
+
+def test_pages_of_one_file_are_one_specimen(tmp_path):
+    for k in range(3):
+        save_stack(tmp_path / "in", f"{k}.tif", [10 * k, 10 * k + 1])
+    result = prepare([tmp_path / "in"], tmp_path / "set.h5", pixel_size_um=0.5)
+    data = Dataset.open(tmp_path / "set.h5")
+    assert [data.specimen_of(n) for n in data.names] == ["0.tif"] * 2 + ["1.tif"] * 2 + ["2.tif"] * 2
+    assert len({data.specimen_of(n) for n in result["held_out"]}) == 1
+    assert len(result["held_out"]) == 2
+    assert result["warnings"] == []
+
+
+def test_pages_of_a_single_file_are_specimens_with_a_warning(tmp_path):
+    save_stack(tmp_path / "in", "stack.tif", range(5))
+    result = prepare([tmp_path / "in"], tmp_path / "set.h5", pixel_size_um=0.5)
+    assert (result["specimens"], result["train"], len(result["held_out"])) == (5, 4, 1)
+    assert any("neighbouring pages may be alike" in w for w in result["warnings"])
+    by_rule = prepare([tmp_path / "in"], tmp_path / "set.h5", pixel_size_um=0.5, specimen=r"#(\d\d\d\d)")
+    assert by_rule["warnings"] == []
+
+
 def test_overlapping_images_stay_on_one_side(tmp_path):
     field = fakes.etched(7, (160, 640))
     for k in range(4):
@@ -170,14 +290,15 @@ def test_specimens_by_folder_and_by_pattern(folder, tmp_path, pictures):
 
 def test_specimen_rules():
     names = ["a/x_1", "a/x_2", "b/y_1", "z"]
-    assert list(specimens(names, [], "image").values()) == names
-    assert list(specimens(names, [], "folder").values()) == ["a", "a", "b", "."]
-    assert list(specimens(names, [], r"/(\w)_").values()) == ["x", "x", "y", "z"]
-    joined = specimens(names, [Overlap("a/x_2", "b/y_1", (0, 0), 0.5, 0.9)], "folder")
+    files = {name: name for name in names}
+    assert list(specimens(files, [], "image").values()) == names
+    assert list(specimens(files, [], "folder").values()) == ["a", "a", "b", "."]
+    assert list(specimens(files, [], r"/(\w)_").values()) == ["x", "x", "y", "z"]
+    joined = specimens(files, [Overlap("a/x_2", "b/y_1", (0, 0), 0.5, 0.9)], "folder")
     assert list(joined.values()) == ["a", "a", "a", "."]
     for rule in ("(", "a"):
         with pytest.raises(InputError, match="specimen rule"):
-            specimens(names, [], rule)
+            specimens(files, [], rule)
 
 
 def test_pixel_sizes_per_folder(folder, tmp_path):
@@ -252,8 +373,6 @@ def test_pictures_and_volumes_are_not_mixed(folder, tmp_path):
 
 
 def test_one_volume_is_divided(tmp_path):
-    from scipy import ndimage
-
     (tmp_path / "in").mkdir()
     volume = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(50, 60, 240)), 2)
     np.save(tmp_path / "in" / "v.npy", volume.astype(np.float32))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from microgen.core import InputError
 from microgen.core.config import Config, read_toml, validate
 from microgen.core.files import write_bytes
 
@@ -102,9 +104,20 @@ class Plan(Config):
     model: ModelPlan = ModelPlan()
     train: TrainPlan = TrainPlan()
 
-    def to_toml(self, reasons: Mapping[str, str] | None = None) -> str:
-        """Write as TOML with one comment per line; `reasons` by dotted key say why a value was chosen."""
+    def to_toml(self, reasons: Mapping[str, str] | None = None, *, inputs: str | None = None) -> str:
+        """Write as TOML with one comment per line.
+
+        Parameters
+        ----------
+        reasons
+            Why a value was chosen, by dotted key.
+        inputs
+            Hash of the images that the plan is made for; with it, :func:`origin` can tell an edited plan.
+        """
         lines = ["# Plan of microgen: edit freely; training refuses keys it does not know."]
+        lines += (
+            [f"# Made for images {inputs[:16]} as {self.digest[:16]}: tells whether it was edited."] if inputs else []
+        )
         for name in Plan.model_fields:
             table: Config = getattr(self, name)
             lines += ["", f"[{name}]"]
@@ -122,9 +135,30 @@ def read_plan(path: Path | str) -> Plan:
     return validate(Plan, read_toml(path), where=str(path))
 
 
-def write_plan(path: Path | str, plan: Plan, reasons: Mapping[str, str] | None = None) -> None:
-    """Write a plan, whole or not at all."""
-    write_bytes(path, plan.to_toml(reasons).encode())
+def write_plan(
+    path: Path | str, plan: Plan, reasons: Mapping[str, str] | None = None, *, inputs: str | None = None
+) -> None:
+    """Write a plan, whole or not at all; see :meth:`Plan.to_toml`."""
+    write_bytes(path, plan.to_toml(reasons, inputs=inputs).encode())
+
+
+class Origin(NamedTuple):
+    """First digits of the hash of the images that a plan file was made for, and whether it was edited since."""
+
+    inputs: str | None
+    edited: bool
+
+
+def origin(path: Path) -> Origin:
+    """Read for which images a plan file was made, None where it does not say, and whether its values are others now."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^#\s*Made for images ([0-9a-f]{16}) as ([0-9a-f]{16})\b", text, re.MULTILINE)
+    if not found:
+        return Origin(None, edited=True)
+    try:
+        return Origin(found[1], edited=read_plan(path).digest[:16] != found[2])
+    except InputError:
+        return Origin(found[1], edited=True)
 
 
 def plan_path(dataset: Path | str) -> Path:

@@ -13,13 +13,14 @@ from typing import Any
 from microgen.core import InputError
 from microgen.core.files import sha256, write_json
 from microgen.core.recipe import recipe
-from microgen.data.dataset import Dataset, Item, Split, write_dataset
+from microgen.data.dataset import VERSION, Dataset, Item, Split, write_dataset
 from microgen.data.fingerprint import image_fingerprint, summary
-from microgen.data.overlap import Overlap, View, find_overlaps, groups
-from microgen.data.plan import Plan, fingerprint_path, plan_path, read_plan, write_plan
+from microgen.data.overlap import Overlap, View, content, copies, find_overlaps, groups
+from microgen.data.plan import fingerprint_path, origin, plan_path, write_plan
 from microgen.data.planning import Planned, make_plan, wanted_conditions, with_conditions
 from microgen.data.sources import Inputs, Source, common_field
 from microgen.data.split import MIN_SPECIMENS, halves, split_by_specimen
+from microgen.io.sidecars import beside
 
 Say = Callable[[str], None]
 
@@ -71,8 +72,9 @@ def prepare(
     seed
         Which of equally good specimens are held out.
     specimen
-        What counts as one specimen: ``"image"`` (each image, joined with those it overlaps), ``"folder"``, or a
-        regular expression whose first group, found in the name, is the specimen.
+        What counts as one specimen: ``"image"`` (each file, joined with those it overlaps), ``"folder"``, or a
+        regular expression whose first group, found in the name, is the specimen. With fewer than three files, each
+        page of a stack is a specimen, and a warning says that neighbouring pages may be alike.
     skip_bad
         Leave out files that cannot be used instead of refusing them all.
     dry_run
@@ -89,7 +91,8 @@ def prepare(
     Raises
     ------
     InputError
-        If a file cannot be used, has no pixel size, or nothing is left to learn from.
+        If a file cannot be used, has no pixel size, nothing is left to learn from, or an edited plan of other images
+        is in the way.
 
     Examples
     --------
@@ -107,17 +110,23 @@ def prepare(
     found = Inputs.find(inputs, pixel_size_um=given, crop_bottom=crop_bottom)
     if found.stray:
         say(f"{len(found.stray)} files are no images and are left out: {', '.join(p.name for p in found.stray[:5])}")
-    request = _request(found, options)
+    files = _inputs(found)
+    request = _hash([files, asdict(options)])
     done = None if dry_run else _already(out, request)
     if done:
         say(f"{out} is prepared already from the same inputs and options; nothing to do")
         return {**done, **_paths(out), "skipped": True}
+    keep = not dry_run and _keeps_plan(out, files)
     gathered = _gather(found, options, say)
     items = list(_assign(gathered, options, say))
     planned = _plan(gathered, items, say)
     result = _result(out, gathered, items, planned)
     if not dry_run:
-        _write(out, gathered, items, planned, {"request": request, "result": result}, say)
+        if keep:
+            say(f"{plan_path(out)} was edited and is kept; delete it to get a new one")
+        else:
+            write_plan(plan_path(out), planned.plan, planned.reasons, inputs=files)
+        _write(out, gathered, items, {"inputs": files, "request": request, "result": result})
     return {**result, "skipped": False}
 
 
@@ -148,10 +157,17 @@ class _Assigned:
         return [item] if self.divide is None else halves(item, share=self.divide[0], gap_um=self.divide[1])
 
 
-def _request(found: Inputs, options: Options) -> str:
-    """Hash of everything that determines the result."""
-    files = [[name, sha256(path), found.sizes.of(path)] for name, path in found.files.items()]
-    return hashlib.sha256(json.dumps([files, asdict(options)], sort_keys=True).encode()).hexdigest()
+def _inputs(found: Inputs) -> str:
+    """Hash of everything that is read, and of how it is stored: the images and what lies beside them."""
+    files = [
+        [name, sha256(path), found.sizes.of(path), [[side.name, sha256(side)] for side in beside(path)]]
+        for name, path in found.files.items()
+    ]
+    return _hash([VERSION, files])
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _already(out: Path, request: str) -> dict[str, Any] | None:
@@ -165,6 +181,28 @@ def _already(out: Path, request: str) -> dict[str, Any] | None:
     return result
 
 
+def _keeps_plan(out: Path, inputs: str) -> bool:
+    """Whether an edited plan of these very images lies there; refuse one that may be of others."""
+    path = plan_path(out)
+    if not path.is_file():
+        return False
+    made = origin(path)
+    if made.edited and (made.inputs or _inputs_before(out)) != inputs[:16]:
+        raise InputError(
+            f"{path} was edited, and not for these images; delete it to get a new one, or move it elsewhere and pass "
+            "it to: microgen train --plan"
+        )
+    return made.edited
+
+
+def _inputs_before(out: Path) -> str:
+    """Which images the data set that lies there was made from."""
+    try:
+        return str(Dataset.open(out).meta.get("inputs", ""))[:16]
+    except InputError:
+        return ""
+
+
 def _gather(found: Inputs, options: Options, say: Say) -> _Gathered:
     left_out: dict[str, str] = {}
 
@@ -174,14 +212,24 @@ def _gather(found: Inputs, options: Options, say: Say) -> _Gathered:
         left_out[name] = str(error)
         say(f"left out: {error}")
 
-    sources, reports, views, scalars, fields, warnings = {}, [], [], [], [], []
+    def warn(message: str) -> None:
+        warnings.append(message)
+        say(message)
+
+    sources, reports, scalars, fields = {}, [], [], []
+    contents: dict[str, str] = {}
+    views: dict[str, View] = {}
+    warnings: list[str] = []
     for source, m in found.each(bad=bad):
         say(f"reading {source.name}")
         sources[source.name] = source
         fields.append(list(m.fields))
         field = common_field(fields)
         reports.append(image_fingerprint(source.name, m, field))
-        views += [View.of(source.name, m[field], m.spacing)] if m.ndim == 2 and m[field].ndim == 2 else []
+        digest = content(m[field])
+        if m.ndim == 2 and m[field].ndim == 2 and digest not in views:
+            views[digest] = View.of(source.name, m[field], m.spacing)
+        contents[source.name] = digest
         scalars.append(m.scalars)
         warnings += list(m.source.get("warnings", ()))
     if not sources:
@@ -191,26 +239,26 @@ def _gather(found: Inputs, options: Options, say: Say) -> _Gathered:
     if len({len(r["shape"]) for r in reports}) > 1:
         raise InputError("pictures and volumes cannot be mixed in one data set; prepare them separately")
     say(f"comparing {len(views)} images for overlaps")
-    overlaps = find_overlaps(views)
+    overlaps = copies(contents, len(reports[0]["shape"])) + find_overlaps(list(views.values()), warn=warn)
     fingerprint = summary(reports, overlaps, common_field(fields))
     return _Gathered(sources, fingerprint, overlaps, scalars, left_out, warnings)
 
 
-def specimens(names: Sequence[str], overlaps: Sequence[Overlap], rule: str) -> dict[str, str]:
-    """Specimen of each image: by the rule, then joined along overlaps.
+def specimens(files: Mapping[str, str], overlaps: Sequence[Overlap], rule: str) -> dict[str, str]:
+    """Specimen of each image, given the file of each: by the rule, then joined along overlaps.
 
-    >>> specimens(["a/1", "a/2", "b/1"], [], "folder")
+    >>> specimens({"a/1": "a/1", "a/2": "a/2", "b/1": "b/1"}, [], "folder")
     {'a/1': 'a', 'a/2': 'a', 'b/1': 'b'}
+    >>> specimens({"s.tif#0000": "s.tif", "s.tif#0001": "s.tif"}, [], "image")
+    {'s.tif#0000': 's.tif', 's.tif#0001': 's.tif'}
     """
-    labels = {name: _label(name, rule) for name in names}
+    labels = {name: file if rule == "image" else _label(name, rule) for name, file in files.items()}
     pairs = [(labels[o.first], labels[o.second]) for o in overlaps]
     joined = groups(labels.values(), pairs)
     return {name: joined[label] for name, label in labels.items()}
 
 
 def _label(name: str, rule: str) -> str:
-    if rule == "image":
-        return name
     if rule == "folder":
         return name.rpartition("/")[0] or "."
     try:
@@ -222,7 +270,7 @@ def _label(name: str, rule: str) -> str:
 
 def _assign(gathered: _Gathered, options: Options, say: Say) -> Iterator[_Assigned]:
     """Give every image its specimen and split; divide images where there are too few to hold one out."""
-    specimen = specimens(list(gathered.sources), gathered.overlaps, options.specimen)
+    specimen = _specimens(gathered, options, say)
     for o in gathered.overlaps:
         say(f"{o.first} and {o.second} overlap by {o.share:.1%}; they stay on one side of the split")
     few = len(set(specimen.values())) < MIN_SPECIMENS
@@ -238,6 +286,22 @@ def _assign(gathered: _Gathered, options: Options, say: Say) -> Iterator[_Assign
     split = split_by_specimen(specimen, sizes, share=options.held_out, seed=options.seed)
     for name, source in gathered.sources.items():
         yield _Assigned(name, source, specimen[name], split[name])
+
+
+def _specimens(gathered: _Gathered, options: Options, say: Say) -> dict[str, str]:
+    """Pages of one file are one specimen, unless too few would be left to hold one out."""
+    files = {name: source.file for name, source in gathered.sources.items()}
+    found = specimens(files, gathered.overlaps, options.specimen)
+    stacked = options.specimen == "image" and len(set(files.values())) < len(files)
+    if not stacked or len(set(found.values())) >= MIN_SPECIMENS or not options.held_out:
+        return found
+    message = (
+        "each page of a stack counts as a specimen, but neighbouring pages may be alike: say which belong together, "
+        r'for example ten pages each with --specimen "#(\d\d\d)"'
+    )
+    gathered.warnings.append(message)
+    say(message)
+    return specimens({name: name for name in files}, gathered.overlaps, options.specimen)
 
 
 def _divided(gathered: _Gathered, specimen: Mapping[str, str], options: Options, say: Say) -> Iterator[_Assigned]:
@@ -312,31 +376,8 @@ def _holds_out(assigned: _Assigned) -> bool:
     return assigned.split == "held_out" or assigned.divide is not None
 
 
-def _write(
-    out: Path,
-    gathered: _Gathered,
-    assigned: Sequence[_Assigned],
-    planned: Planned,
-    meta: Mapping[str, Any],
-    say: Say,
-) -> None:
-    """Write plan and fingerprint first: the data set, which says that all is done, comes last."""
-    if _edited(out):
-        say(f"{plan_path(out)} was edited and is kept; delete it to get a new one")
-    else:
-        write_plan(plan_path(out), planned.plan, planned.reasons)
+def _write(out: Path, gathered: _Gathered, assigned: Sequence[_Assigned], meta: Mapping[str, Any]) -> None:
+    """Write the fingerprint first: the data set, which says that all is done, comes last."""
     write_json(fingerprint_path(out), gathered.fingerprint)
-    made = {**recipe("prepare"), **meta, "plan_digest": planned.plan.digest}
     items = (item for a in assigned for item in a.items())
-    write_dataset(out, items, made, fingerprint=gathered.fingerprint)
-
-
-def _edited(out: Path) -> bool:
-    """Whether a plan lies there that is not the one written with the present data set."""
-    if not plan_path(out).is_file():
-        return False
-    try:
-        plan: Plan = read_plan(plan_path(out))
-        return bool(Dataset.open(out).meta.get("plan_digest") != plan.digest)
-    except InputError:
-        return True
+    write_dataset(out, items, {**recipe("prepare"), **meta}, fingerprint=gathered.fingerprint)

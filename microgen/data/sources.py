@@ -17,9 +17,16 @@ MIN_SIDE_3D = 32
 
 @dataclass(frozen=True)
 class Source:
-    """One image inside a file; read again whenever it is needed, so that memory holds one file at a time."""
+    """One image inside a file; read again whenever it is needed, so that memory holds one file at a time.
+
+    Attributes
+    ----------
+    name, file
+        Name of the image, and of its file: they differ where a file has several pages.
+    """
 
     name: str
+    file: str
     path: Path
     page: int
     pixel_size_um: float | None
@@ -79,7 +86,7 @@ class Inputs:
                 continue
             for page, m in enumerate(pages):
                 label = name if len(pages) == 1 else f"{name}#{page:04d}"
-                yield Source(label, path, page, size, self.crop_bottom), m
+                yield Source(label, name, path, page, size, self.crop_bottom), m
 
 
 def check(m: Microstructure, path: Path) -> None:
