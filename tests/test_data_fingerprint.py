@@ -56,15 +56,19 @@ def texture(seed, sigma):
     return ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(400, 400)), sigma)
 
 
+def symmetries_of(directions):
+    return symmetries([{"direction": d} for d in directions])
+
+
 def test_directions_of_stretched_and_lit_textures():
-    assert symmetries([direction(texture(0, (3, 3)), 1.0)]) == ["flip_x", "flip_y", "quarter_turns"]
-    assert symmetries([direction(texture(0, (3, 9)), 1.0)]) == ["flip_x", "flip_y"]
+    assert symmetries_of([direction(texture(0, (3, 3)), 1.0)]) == ["flip_x", "flip_y", "quarter_turns"]
+    assert symmetries_of([direction(texture(0, (3, 9)), 1.0)]) == ["flip_x", "flip_y"]
     oblique = ndimage.rotate(texture(0, (3, 9)), 30, reshape=False, mode="wrap")[80:-80, 80:-80]
-    assert symmetries([direction(oblique, 1.0)]) == []
+    assert symmetries_of([direction(oblique, 1.0)]) == []
     # steps that rise fast and fall slowly along y, as on a surface lit from above
     sawtooth = np.add.outer(np.arange(400) % 20 / 20, np.zeros(400)) + texture(1, (2, 2))
-    assert symmetries([direction(sawtooth, 1.0)]) == ["flip_x"]
-    assert symmetries([direction(sawtooth.T, 1.0)]) == ["flip_y"]
+    assert symmetries_of([direction(sawtooth, 1.0)]) == ["flip_x"]
+    assert symmetries_of([direction(sawtooth.T, 1.0)]) == ["flip_y"]
 
 
 def test_directions_do_not_depend_on_scale_or_contrast():
@@ -76,7 +80,7 @@ def test_directions_do_not_depend_on_scale_or_contrast():
 
 def test_images_elongated_both_ways_balance_as_a_set():
     both = [direction(texture(0, (3, 9)), 1.0), direction(texture(1, (9, 3)), 1.0)]
-    assert symmetries(both) == ["flip_x", "flip_y", "quarter_turns"]
+    assert symmetries_of(both) == ["flip_x", "flip_y", "quarter_turns"]
 
 
 @pytest.mark.parametrize(("grain_px", "spacing"), [(16.0, 0.5), (24.0, 2.0)])
@@ -105,6 +109,49 @@ def test_correlation_length_and_effective_samples():
     assert report["area_um2"] == pytest.approx(2.5 * 200**2)
     assert report["effective_samples"] == round(report["area_um2"] / report["correlation_length_um"] ** 2)
     assert report["overlaps"][0]["duplicate"] is False
+
+
+def volume_of(values, spacing=(1.0, 1.0, 1.0)):
+    return Microstructure({"intensity": np.asarray(values, dtype=np.float32)}, spacing)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(96, 96, 96)), 2.0, mode="wrap")
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "flip_z"), (1, "flip_y"), (2, "flip_x")])
+def test_volumes_are_flipped_only_along_axes_that_show_it(blobs, axis, name):
+    """Steps that rise slowly and fall fast along one axis forbid its flip, and quarter turns where it lies in them."""
+    every = ["flip_x", "flip_y", "flip_z"]
+    assert symmetries([image_fingerprint("v", volume_of(blobs), "intensity")]) == [*every, "quarter_turns"]
+    steps = np.moveaxis(np.broadcast_to((np.arange(96) % 16 / 16)[:, None, None], (96, 96, 96)), 0, axis)
+    made = image_fingerprint("v", volume_of(blobs / blobs.std() / 20 + steps), "intensity")
+    assert name not in symmetries([made])
+    assert set(every) - {name} <= set(symmetries([made]))
+    assert ("quarter_turns" in symmetries([made])) == (name == "flip_z")
+
+
+def test_planes_inclined_in_a_volume_forbid_the_flips_of_their_two_axes():
+    waves = np.random.default_rng(1).normal(size=(96, 96, 96))
+    z, y, _ = np.indices(waves.shape)
+    made = image_fingerprint("v", volume_of(np.sin((z + y) / 3) + 0.1 * waves), "intensity")
+    assert symmetries([made]) == ["flip_x"]
+
+
+def test_effective_samples_of_volumes_count_their_depth(blobs):
+    """Twice the depth is twice the samples; the correlation length is 2 sigma, as in pictures."""
+    one = image_fingerprint("a", volume_of(blobs[:48]), "intensity")
+    two = image_fingerprint("b", volume_of(blobs), "intensity")
+    reports = [
+        summary([r], [], "intensity") for r in (one, {**two, "correlation_length_um": one["correlation_length_um"]})
+    ]
+    assert reports[1]["volume_um3"] == 2 * reports[0]["volume_um3"] == 96**3
+    assert reports[1]["effective_samples"] == pytest.approx(2 * reports[0]["effective_samples"], abs=1)
+    assert one["correlation_length_um"] == pytest.approx(4.0, rel=0.15)
+    assert reports[1]["effective_samples"] == round(96**3 / one["correlation_length_um"] ** 3)
+    copies = summary([one, {**one, "name": "b"}], [Overlap("a", "b", (0.0, 0.0, 0.0), 1.0, 1.0)], "intensity")
+    assert copies["volume_um3"] == reports[0]["volume_um3"]
 
 
 def test_volumes_and_labels_have_fingerprints_without_grains():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,7 @@ def image_fingerprint(name: str, m: Microstructure, field: str) -> Report:
         "shading": shading(gray),
         "correlation_length_um": xi,
         "direction": direction(small, step),
+        "sections": _sections(values, m.spacing) if m.ndim == 3 else {},
         "grains": _grains(gray, m.spacing, step) if m.ndim == 2 and field not in CATEGORICAL else None,
     }
 
@@ -111,6 +112,7 @@ def direction(gray: NDArray[Any], step: float) -> Report:
         ``axis_difference`` (gradient energy along x minus along y, over the sum), ``oblique`` (energy along one
         diagonal minus the other, over the sum), ``skewness`` of the gradient along ``(y, x)`` (not 0 where the
         light falls from one side, or one side is simply different), ``direction_deg`` of least change, ``anisotropy``.
+        For a section of a volume read its own two axes for y and x.
     """
     tensor = structure_tensor(gray, spacing=(step, step))
     t = tensor.tensor / max(float(np.trace(tensor.tensor)), 1e-300)
@@ -124,29 +126,59 @@ def direction(gray: NDArray[Any], step: float) -> Report:
     }
 
 
-def symmetries(directions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name the flips and turns under which the images, taken together, look the same.
+def _sections(values: NDArray[Any], spacing: tuple[float, ...]) -> dict[str, list[Report]]:
+    """Directional statistics of three parallel sections of a volume across each axis, by their plane."""
+    made: dict[str, list[Report]] = {}
+    for across, plane in enumerate(("yx", "zx", "zy")):
+        sides = tuple(s for axis, s in enumerate(spacing) if axis != across)
+        n = values.shape[across]
+        cuts = [np.take(values, n * k // 4, axis=across).astype(np.float32) for k in (1, 2, 3)]
+        cuts = [cut if cut.ndim == 2 else cut[..., 0] for cut in cuts]
+        made[plane] = [direction(resample(c, sides, max(sides)), max(sides)) for c in cuts if np.ptp(c) > 0]
+    return made
+
+
+def symmetries(images: Sequence[Report]) -> list[str]:
+    """Name the flips and turns under which the images or volumes, taken together, look the same.
+
+    An axis may be flipped where no plane that holds it shows a difference: pictures have one plane, volumes three.
+
+    Parameters
+    ----------
+    images
+        Reports with ``"direction"``, and for volumes ``"sections"``, of :func:`image_fingerprint`.
 
     >>> round_grains = {"axis_difference": 0.01, "oblique": 0.0, "skewness": [0.02, 0.01]}
-    >>> symmetries([round_grains])
+    >>> symmetries([{"direction": round_grains}])
     ['flip_x', 'flip_y', 'quarter_turns']
-    >>> symmetries([{**round_grains, "skewness": [2.0, 0.0]}])  # lit from above
+    >>> symmetries([{"direction": {**round_grains, "skewness": [2.0, 0.0]}}])  # lit from above
     ['flip_x']
     """
-    skew_y, skew_x = np.abs(np.mean([d["skewness"] for d in directions], axis=0))
-    oblique = abs(float(np.mean([d["oblique"] for d in directions])))
-    difference = abs(float(np.mean([d["axis_difference"] for d in directions])))
-    upright = oblique < SYMMETRIC_TENSOR
-    flips = [n for n, skew in (("flip_x", skew_x), ("flip_y", skew_y)) if upright and skew < SYMMETRIC_SKEWNESS]
-    turns = ["quarter_turns"] if len(flips) == 2 and difference < SYMMETRIC_TENSOR else []
-    return flips + turns
+    planes: dict[str, list[Report]] = {}
+    for image in images:
+        for plane, found in (image.get("sections") or {"yx": [image["direction"]]}).items():
+            planes.setdefault(plane, []).extend(found)
+    allowed = {plane: _allowed(plane, found) for plane, found in planes.items()}
+    axes = [a for a in "xyz" if any(a in p for p in planes) and all(a in ok for p, ok in allowed.items() if a in p)]
+    difference = abs(float(np.mean([d["axis_difference"] for d in planes["yx"]]))) if planes["yx"] else 1.0
+    turns = ["quarter_turns"] if {"x", "y"} <= set(axes) and difference < SYMMETRIC_TENSOR else []
+    return [f"flip_{a}" for a in axes] + turns
+
+
+def _allowed(plane: str, found: Sequence[Report]) -> set[str]:
+    """Axes of a plane that may be flipped, as far as its sections, taken together, show."""
+    if not found or abs(float(np.mean([d["oblique"] for d in found]))) >= SYMMETRIC_TENSOR:
+        return set()
+    skewness = np.abs(np.mean([d["skewness"] for d in found], axis=0))
+    return {axis for axis, skew in zip(plane, skewness, strict=True) if skew < SYMMETRIC_SKEWNESS}
 
 
 def summary(images: Sequence[Report], overlaps: Sequence[Overlap], field: str) -> Report:
     """Put the images together to the fingerprint of the data set."""
     lengths = [i["correlation_length_um"] for i in images if i["correlation_length_um"]]
     sizes = [i["grains"]["mean_intercept_um"] for i in images if _believed(i["grains"])]
-    areas = [float(np.prod(i["extent_um"][-2:])) for i in images]
+    ndim = len(images[0]["shape"])
+    areas = [float(np.prod(i["extent_um"])) for i in images]
     twice = sum(o.share * min(areas[_index(images, o.first)], areas[_index(images, o.second)]) for o in overlaps)
     xi = float(np.median(lengths)) if lengths else None
     return {
@@ -154,13 +186,13 @@ def summary(images: Sequence[Report], overlaps: Sequence[Overlap], field: str) -
         "version": 1,
         "field": field,
         "count": len(images),
-        "ndim": len(images[0]["shape"]),
-        "area_um2": float(sum(areas) - twice),
+        "ndim": ndim,
+        f"{'area' if ndim == 2 else 'volume'}_um{ndim}": float(sum(areas) - twice),
         "correlation_length_um": xi,
-        "effective_samples": round(max(0.0, sum(areas) - twice) / xi**2) if xi else None,
+        "effective_samples": round(max(0.0, sum(areas) - twice) / xi**ndim) if xi else None,
         "grain_size_um": _range(sizes) if len(sizes) > len(images) / 2 else None,
         "spacing_um": _range([max(i["spacing_um"][-2:]) for i in images]),
-        "symmetries": symmetries([i["direction"] for i in images]),
+        "symmetries": symmetries(images),
         "overlaps": [{**vars(o), "duplicate": o.duplicate} for o in overlaps],
         "images": list(images),
     }
