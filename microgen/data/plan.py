@@ -79,7 +79,7 @@ class TrainPlan(Config):
     """The training run, counted in images seen."""
 
     batch: PositiveInt = Field(16, description="crops per step")
-    images: PositiveInt = Field(80_000, description="training crops seen in all")
+    images: PositiveInt = Field(50_000, description="training crops seen in all")
     learning_rate: PositiveFloat = Field(8e-4, description="peak learning rate")
     warmup: int = Field(2_000, ge=0, description="images over which the learning rate rises")
     ema_halflife_images: PositiveInt = Field(4_000, description="half life of the weight average")
