@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from microgen.core import DivergedError, MemoryLimitError
@@ -165,6 +166,23 @@ def test_training_stops_when_the_held_out_loss_gets_no_better(tmp_path: Path) ->
     assert counters.stopped_early
     assert (counters.best, counters.best_images, counters.images) == (0.0, 120, 200)
     assert (tmp_path / "best.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "patience", "model", "best"),
+    [(True, 0, False, True), (True, 99, True, True), (False, 99, False, None)],
+)
+def test_a_model_says_whether_held_out_images_chose_it(
+    tmp_path: Path, held_out: bool, patience: int, model: bool, best: bool | None
+) -> None:
+    fakes.train(tmp_path, fakes.make_job(held_out=held_out), patience=patience)
+
+    def chosen(name: str) -> bool:
+        with safe_open(tmp_path / name, "pt") as file:
+            return json.loads(file.metadata()["facts"])["chosen_on_held_out"]
+
+    assert chosen("model.safetensors") is model
+    assert (chosen("best.safetensors") if (tmp_path / "best.safetensors").is_file() else None) is best
 
 
 def test_judging_changes_nothing(tmp_path: Path) -> None:

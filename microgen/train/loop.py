@@ -333,7 +333,8 @@ class Trainer:
 
     def _write_model(self, name: str) -> None:
         if self.main and self.job.write_model is not None:
-            facts = {"images": self.counters.images, **self.counters.latest}
+            chosen = self.job.held_out is not None and (name == "best.safetensors" or self.config.patience > 0)
+            facts = {"images": self.counters.images, **self.counters.latest, "chosen_on_held_out": chosen}
             self.job.write_model(self.run / name, self.average, facts)
 
     def _restore(self) -> None:
