@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -68,6 +69,26 @@ def test_constraints_pin_every_direct_dependency_inside_its_range() -> None:
         pinned = pins().get(canonical(requirement.name))
         assert pinned, f"{requirement.name} is not in constraints.txt"
         assert requirement.specifier.contains(pinned), f"{requirement} does not allow {pinned}"
+
+
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+"""Where the name of a distribution is not that of its module."""
+
+
+def imported(folder: str) -> set[str]:
+    """Distributions that the modules of a folder import, anywhere in them."""
+    nodes = [n for p in (ROOT / folder).rglob("*.py") for n in ast.walk(ast.parse(p.read_text(encoding="utf-8")))]
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 0 and n.module}
+    tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"microgen"}
+    return {canonical(DISTRIBUTIONS.get(top, top)) for top in tops}
+
+
+@pytest.mark.parametrize(("folder", "extra"), [("microgen", None), ("cli", None), ("benchmarks", "bench")])
+def test_everything_imported_is_declared(folder: str, extra: str | None) -> None:
+    texts = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"].get(extra, [])
+    missing = imported(folder) - {canonical(Requirement(text).name) for text in texts}
+    assert not missing, f"{folder} imports {', '.join(sorted(missing))}, which pyproject.toml does not declare"
 
 
 @pytest.fixture(scope="module")
