@@ -12,6 +12,12 @@ from .options import print_result, say
 @click.command()
 @click.argument("real", type=click.Path(exists=True))
 @click.argument("generated", type=click.Path(exists=True))
+@click.option(
+    "--conditioned",
+    type=click.Path(exists=True),
+    metavar="FOLDER",
+    help="Further samples, made at single values, for requested against measured; else GENERATED.",
+)
 @click.option("--report", required=True, type=click.Path(dir_okay=False), metavar="OUT.html", help="Page to write.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), metavar="OUT.json", help="Numbers to write.")
 @click.option(
@@ -26,6 +32,7 @@ from .options import print_result, say
 def command(
     real: str,
     generated: str,
+    conditioned: str | None,
     report: str,
     json_path: str | None,
     pixel_size_um: float | None,
@@ -44,7 +51,14 @@ def command(
     """
     from microgen.evaluate.files import evaluate_files
 
-    found = evaluate_files(real, generated, pixel_size_um=pixel_size_um, max_windows=max_windows, seed=seed)
+    found = evaluate_files(
+        real,
+        generated,
+        conditioned=conditioned or (),
+        pixel_size_um=pixel_size_um,
+        max_windows=max_windows,
+        seed=seed,
+    )
     found.to_html(report)
     if json_path:
         found.to_json(json_path)

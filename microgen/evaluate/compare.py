@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from microgen.core import InputError, Microstructure
 from microgen.core.recipe import version, versions
 from microgen.evaluate import memory, requests, twosample
+from microgen.evaluate.draws import common
 from microgen.evaluate.embedding import embed
 from microgen.evaluate.evidence import Evidence
 from microgen.evaluate.features import Feature
@@ -41,6 +42,7 @@ def evaluate(
     generated: Sequence[Microstructure],
     *,
     train: Sequence[Microstructure] = (),
+    conditioned: Sequence[Microstructure] = (),
     real_groups: Sequence[str] | None = None,
     train_groups: Sequence[str] | None = None,
     requested: Mapping[str, Sequence[float]] | None = None,
@@ -59,6 +61,9 @@ def evaluate(
     train
         Pictures that the model was trained on: for the distance between real and real, and to find copies.
         Without them the held-out pictures are divided into halves, and copies are not looked for.
+    conditioned
+        Further samples, made at single values: on them it is measured what came of a request, instead of on
+        `generated`. They carry their requests in ``source``.
     real_groups, train_groups
         Specimen of each picture, by default each picture is its own. Intervals and cross-validation draw whole
         specimens, since windows of one are alike.
@@ -83,9 +88,21 @@ def evaluate(
     """
     check(real, generated, max_windows)
     asked = _asked(requested, generated)
-    job = prepare(real, generated, train, real_groups, train_groups, conditions=asked, limit=max_windows, seed=seed)
+    single = requests.requested(conditioned) if conditioned else asked
+    job = prepare(
+        real,
+        generated,
+        train,
+        real_groups,
+        train_groups,
+        conditioned=conditioned or generated,
+        conditions={**asked, **single},
+        limit=max_windows,
+        seed=seed,
+    )
     asked = {name: values[job.groups[job.sets["generated"]]] for name, values in asked.items()}
-    return _report(job, asked, dict(provenance or {}), seed)
+    single = {name: values[job.conditioned] for name, values in single.items() if name in job.conditions}
+    return _report(job, asked, single, dict(provenance or {}), seed)
 
 
 def _asked(given: Mapping[str, Sequence[float]] | None, generated: Sequence[Microstructure]) -> dict[str, Array]:
@@ -97,7 +114,9 @@ def _asked(given: Mapping[str, Sequence[float]] | None, generated: Sequence[Micr
     return {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
 
 
-def _report(job: Job, asked: dict[str, Array], provenance: dict[str, Any], seed: int) -> Report:
+def _report(
+    job: Job, asked: dict[str, Array], single: dict[str, Array], provenance: dict[str, Any], seed: int
+) -> Report:
     """Compare everything that was measured."""
     matched = plan(job, asked)
     rng = np.random.default_rng([seed, 2])
@@ -111,42 +130,51 @@ def _report(job: Job, asked: dict[str, Array], provenance: dict[str, Any], seed:
         wanted=matched.wanted,
         total=total,
     )
-    numbers = twosample.table(list(job.features.values()), job.textures)
-    gram = twosample.kernel(numbers)
+    real = np.concatenate([job.sets["held_out"], job.sets["train"]])
+    numbers = twosample.table(list(job.features.values()), job.textures, real)
+    gram = twosample.kernel(numbers, real)
     rows = [_row(f, draws, matched) for f in job.features.values()]
     rows.append(_joint_row(gram, draws, matched))
     copies = _copies(job, matched, seed)
     return Report(
         rows,
-        [row for name, values in asked.items() for row in _obeyed(name, values, job, seed)],
+        [row for name, values in single.items() for row in _obeyed(name, values, job, seed)],
         _two_sample(numbers, gram, job, matched, draws, seed),
         _memorisation(*copies),
         [*job.notes, *matched.notes],
         _provenance(job, matched, seed) | provenance,
-        _evidence(job, matched, asked, draws, copies, seed),
+        _evidence(job, matched, single, draws, copies, seed),
     )
 
 
 def _row(feature: Feature, draws: Draws, matched: Plan) -> Row:
-    rows = {name: pool.index[feature.valid[pool.index]] for name, pool in matched.pools.items()}
-    n = _numbers(rows, matched, int(feature.valid[matched.pools["generated"].index].mean() * matched.wanted.sum()))
     medians = (_drawn_median(feature, draws.generated[1]), _drawn_median(feature, draws.generated[0]))
     found = distances(feature, draws)
+    n = _numbers(feature.valid, draws, matched)
     return make_row(feature.name, feature.unit, feature.kind, found, n, medians=medians)
 
 
 def _joint_row(gram: Array, draws: Draws, matched: Plan) -> Row:
     """Maximum mean discrepancy of all features together, judged like any descriptor."""
     found: Distances = summary(lambda pair: twosample.discrepancy(gram, *pair), draws)
-    rows = {name: pool.index for name, pool in matched.pools.items()}
-    n = _numbers(rows, matched, int(matched.wanted.sum()))
+    n = _numbers(np.ones(len(gram), dtype=bool), draws, matched)
     return make_row("mmd", "1", "all features", found, n, medians=(float("nan"), float("nan")))
 
 
-def _numbers(rows: Mapping[str, Indices], matched: Plan, compared: int) -> Numbers:
+def _numbers(valid: NDArray[np.bool_], draws: Draws, matched: Plan) -> Numbers:
+    """Count the windows on which something could be measured (`valid`)."""
+    known = {name: int(valid[pool.index].sum()) for name, pool in matched.pools.items()}
+    drawn = [counts @ valid for counts in draws.generated]
     held = matched.pools["held_out"]
-    pictures = len(np.unique(held.groups[np.isin(held.index, rows["held_out"])]))
-    return Numbers(len(rows["generated"]), len(rows["held_out"]), len(rows["train"]), compared, pictures)
+    return Numbers(
+        known["generated"],
+        known["held_out"],
+        known["train"],
+        compared=int(np.median(np.minimum(*drawn))) if len(drawn[0]) else 0,
+        pictures=len(np.unique(held.groups[valid[held.index]])),
+        generated_missing=len(matched.pools["generated"].index) - known["generated"],
+        held_out_missing=len(held.index) - known["held_out"],
+    )
 
 
 def _drawn_median(feature: Feature, counts: Array) -> float:
@@ -159,17 +187,15 @@ def _median(values: Array) -> float:
 
 
 def _obeyed(name: str, asked: Array, job: Job, seed: int) -> list[requests.Obeyed]:
-    if name not in job.conditions:
-        return []
     known = job.conditions[name]
     alone, within = (np.concatenate([known["held_out"][k], known["train"][k]]) for k in (0, 1))
-    return requests.obeyed(name, asked, known["generated"][0], (alone, within), seed=seed)
+    return requests.obeyed(name, asked, known["conditioned"][0], (alone, within), seed=seed)
 
 
 def _two_sample(numbers: Array, gram: Array, job: Job, matched: Plan, draws: Draws, seed: int) -> TwoSample:
     """Classifier and kernel test for one draw of each pair, the same for generated and for real."""
     pairs = {
-        name: [np.flatnonzero(row[0]) for row in pair]
+        name: [np.flatnonzero(side[:1].sum(axis=0)) for side in pair]
         for name, pair in (("generated", draws.generated), ("real", draws.actual))
     }
     accuracy = {name: _accuracy(numbers, pair, job.groups, seed) for name, pair in pairs.items()}
@@ -231,10 +257,14 @@ def _provenance(job: Job, matched: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def _evidence(job: Job, matched: Plan, asked: Mapping[str, Array], draws: Draws, copies: Copies, seed: int) -> Evidence:
+def _evidence(
+    job: Job, matched: Plan, single: Mapping[str, Array], draws: Draws, copies: Copies, seed: int
+) -> Evidence:
     shown = _shown(job, matched, seed)
     sets = {name: pool.index for name, pool in matched.pools.items()}
-    if len(matched.wanted) > 1:  # one draw, in which both sides have the same mixture of sizes
+    if len(matched.wanted) > 1 and len(
+        draws.generated[0]
+    ):  # one draw, in which both sides have the same mixture of sizes
         sets |= {name: np.flatnonzero(draws.generated[k][0]) for k, name in enumerate(("generated", "held_out"))}
     points, share = _points(job, sets)
     return Evidence(
@@ -243,7 +273,7 @@ def _evidence(job: Job, matched: Plan, asked: Mapping[str, Array], draws: Draws,
         {name: [plane(job.windows[i]) for i in rows] for name, rows in shown.items()},
         {name: [_caption(job, i) for i in rows] for name, rows in shown.items()},
         job.spacing[-1],
-        {name: (asked[name], known["generated"][0]) for name, known in job.conditions.items()},
+        {name: (values, job.conditions[name]["conditioned"][0]) for name, values in single.items()},
         *copies,
         points,
         share,
@@ -259,8 +289,8 @@ def _shown(job: Job, matched: Plan, seed: int) -> dict[str, Indices]:
     """Rows of some held-out and generated windows: drawn at random, never picked, in pairs of one size class."""
     rng = np.random.default_rng([seed, 7])
     share = np.bincount(np.arange(SHOWN) * len(matched.wanted) // SHOWN, minlength=len(matched.wanted))
-    count = np.minimum(share, matched.wanted)
-    return {name: matched.pools[name].draw(rng, count) for name in ("held_out", "generated")}
+    pools = {name: matched.pools[name] for name in ("held_out", "generated")}
+    return {name: pool.draw(rng, common(share, *pools.values())) for name, pool in pools.items()}
 
 
 def _points(job: Job, sets: Mapping[str, Indices]) -> tuple[Array | None, Array | None]:

@@ -1,4 +1,4 @@
-"""Grain boundaries found once per picture, and what a sample was asked for measured as training crops are."""
+"""Grain boundaries of windows, and what samples were asked for measured on them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,16 @@ def measured_in(
         return np.asarray(_windows(name, picture)(corners, shape), dtype=np.float64)
     except InputError:
         return np.full(len(corners), np.nan)
+
+
+def measured_alone(name: str, windows: Sequence[Microstructure]) -> NDArray[np.float64]:
+    """Measure a condition of each window by itself, ``(n,)``; boundaries are those of :func:`with_boundary`.
+
+    Training crops are measured where they lie, with the boundaries of the whole picture; a sample has no
+    surroundings. The same window shows slightly another value alone, so samples are compared with real windows
+    that were cut out and measured by this function.
+    """
+    return np.array([measured_in(name, w, np.zeros((1, w.ndim), np.intp), w.shape)[0] for w in windows])
 
 
 def _windows(name: str, picture: Microstructure) -> Windows:

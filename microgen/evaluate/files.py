@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ class _Real:
 
 def evaluate_files(
     real: Path | str,
-    generated: Path | str,
+    generated: Path | str | Sequence[Path],
     *,
+    conditioned: Path | str | Sequence[Path] = (),
     pixel_size_um: float | None = None,
     max_windows: int = 320,
     seed: int = 0,
@@ -45,7 +46,10 @@ def evaluate_files(
         A data set made by ``prepare``: its held-out pictures are the reference, its training pictures the ceiling
         and the place to look for copies. Or a folder of pictures that were not trained on.
     generated
-        A folder of samples, or one file that holds several.
+        A folder of samples, one file that holds several, or a list of such; all from one model.
+    conditioned
+        Further samples of the same model, made at single values: the part of the report on requested against
+        measured is made of them instead of `generated`.
     pixel_size_um
         Of real pictures in a folder, where their files do not say.
     max_windows, seed
@@ -56,25 +60,38 @@ def evaluate_files(
     InputError
         For files that cannot be read or compared.
     """
-    made = _generated(Path(generated))
+    made, single = _generated(_paths(generated)), _generated(_paths(conditioned))
+    _check_model(made + single)
     found = _dataset(Path(real)) if _is_dataset(Path(real)) else _folder(Path(real), pixel_size_um)
     return evaluate(
         found.held_out,
         made,
         train=found.train,
+        conditioned=single,
         real_groups=found.held_out_groups,
         train_groups=found.train_groups,
         max_windows=max_windows,
         seed=seed,
-        provenance={"real": found.facts, "generated": _origin(Path(generated), made)},
+        provenance={"real": found.facts, "generated": _origin(_paths(generated), made)}
+        | ({"conditioned": _origin(_paths(conditioned), single)} if single else {}),
     )
 
 
-def _generated(path: Path) -> list[Microstructure]:
-    made = [m for file in find_inputs([path]) for m in read(file)]
+def _paths(given: Path | str | Sequence[Path]) -> list[Path]:
+    return [Path(given)] if isinstance(given, (str, Path)) else list(given)
+
+
+def _generated(paths: Sequence[Path]) -> list[Microstructure]:
+    made = [m for file in find_inputs(paths) for m in read(file)] if paths else []
     if len({m.ndim for m in made}) > 1:
-        raise InputError(f"{path} holds pictures and volumes; evaluate them one kind at a time")
+        raise InputError(f"{paths[0]} holds pictures and volumes; evaluate them one kind at a time")
     return made
+
+
+def _check_model(made: Sequence[Microstructure]) -> None:
+    models = {(m.source.get("recipe") or {}).get("model_sha256") for m in made}
+    if len(models) > 1:
+        raise InputError(f"the samples come from {len(models)} different models; evaluate those of each by themselves")
 
 
 def _is_dataset(path: Path) -> bool:
@@ -104,8 +121,12 @@ def _folder(path: Path, pixel_size_um: float | None) -> _Real:
     return _Real([m for m, _ in pictures], [], [name for _, name in pictures], [], facts)
 
 
-def _origin(path: Path, made: list[Microstructure]) -> dict[str, Any]:
+def _origin(paths: Sequence[Path], made: list[Microstructure]) -> dict[str, Any]:
     """Where samples come from, as far as all their recipes agree."""
     recipes = [m.source.get("recipe") or {} for m in made]
     keys = [k for k in recipes[0] if k not in ("seed", "condition") and all(r.get(k) == recipes[0][k] for r in recipes)]
-    return {"path": path.name, "samples": len(made), "recipe": {k: recipes[0][k] for k in keys}}
+    return {
+        "path": paths[0].name if len(paths) == 1 else f"{len(paths)} paths",
+        "samples": len(made),
+        "recipe": {k: recipes[0][k] for k in keys},
+    }

@@ -10,7 +10,18 @@ from typing import Any
 
 from microgen.evaluate.figures import charts
 from microgen.evaluate.panels import pictures
-from microgen.evaluate.report import BAD, GOOD, MIN_GENERATED, MIN_PICTURES, SILENT, TARGET, UNSURE, Report
+from microgen.evaluate.report import (
+    BAD,
+    ENOUGH_PICTURES,
+    GOOD,
+    MIN_GENERATED,
+    MIN_PICTURES,
+    SILENT,
+    TARGET,
+    UNSURE,
+    WIDE,
+    Report,
+)
 from microgen.stats import DESCRIPTORS
 
 CLASSES = {GOOD: "good", UNSURE: "unsure", BAD: "bad", SILENT: "silent"}
@@ -40,9 +51,22 @@ def render(report: Report) -> str:
         images=defaultdict(str, charts(report) | pictures(report.evidence)),
         provenance=json.dumps(report.to_dict()["provenance"], indent=2, ensure_ascii=False),
         target=TARGET,
-        minimum=(MIN_GENERATED, MIN_PICTURES),
+        minimum=(MIN_GENERATED, MIN_PICTURES, ENOUGH_PICTURES, WIDE),
+        obedience=obedience(report),
     )
     return page
+
+
+def obedience(report: Report) -> str:
+    """Say in one sentence how well requests were met."""
+    errors, against = (
+        [abs(e) for row in report.obeyed if math.isfinite(e := getattr(row, name))] for name in ("error", "error_real")
+    )
+    if not errors:
+        return "Requested against measured: no sample could be measured."
+    words = f"Requested against measured: the largest error of a median is {max(errors):.1%}"
+    words += f" ({max(against):.1%} against real windows measured in the same way)" if against else ""
+    return f"{words} over {len(errors)} requested values."
 
 
 def number(value: Any, digits: int = 3) -> str:

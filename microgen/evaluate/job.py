@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
-from microgen.evaluate.conditions import measurable, measured_in, polarity, with_boundary
+from microgen.evaluate.conditions import measurable, measured_alone, measured_in, polarity, with_boundary
 from microgen.evaluate.features import Feature, features, measure_all
 from microgen.evaluate.surrogates import FLOORS, surrogate
 from microgen.evaluate.texture import texture
@@ -17,6 +17,9 @@ from microgen.evaluate.windows import Indices, Sample, balanced, common_spacing,
 from microgen.stats.boundaries import Polarity
 
 Array = NDArray[np.float64]
+
+MANY = 100_000
+"""More windows than are cut from samples."""
 
 FLOOR_WINDOWS = 48
 """Held-out windows of which surrogates are made."""
@@ -37,8 +40,10 @@ class Job:
     origin
         Row of the window that a surrogate was made of, else the row itself, ``(n,)``.
     conditions
-        By name and set (``generated``, ``held_out``, ``train``): measured on each window alone, and on the whole
-        picture that it was cut from, ``(k,)`` each.
+        By name and set (``generated``, ``conditioned``, ``held_out``, ``train``): measured on each window alone, and
+        on the whole picture that it was cut from, ``(k,)`` each (NaN for samples).
+    conditioned
+        Sample that each window of the set ``conditioned`` shows.
     training
         Whole training pictures at the spacing of the generated ones.
     notes
@@ -52,6 +57,7 @@ class Job:
     textures: Array
     origin: Indices
     conditions: dict[str, dict[str, tuple[Array, Array]]]
+    conditioned: Indices
     training: list[Microstructure]
     notes: list[str]
     shape: tuple[int, ...]
@@ -87,6 +93,7 @@ def prepare(
     real_groups: Sequence[str] | None,
     train_groups: Sequence[str] | None,
     *,
+    conditioned: Sequence[Microstructure],
     conditions: Iterable[str],
     limit: int,
     seed: int,
@@ -95,11 +102,13 @@ def prepare(
 
     Parameters
     ----------
+    conditioned
+        Samples on which it is measured what came of a request; they are not compared with real ones.
     conditions
         Names of what samples were asked for; those that can be measured on pictures are.
     """
-    fields = _common_fields(real, generated)
-    spacing = common_spacing(generated)
+    fields = _common_fields([*generated, *conditioned, *real, *train])
+    spacing = common_spacing([*generated, *conditioned])
     held, taught = ([to_spacing(_only(m, fields), spacing) for m in pictures] for pictures in (real, train))
     made = [_only(m, fields) for m in generated]
     shape = window_shape(made, held)
@@ -116,11 +125,16 @@ def prepare(
         )
     lines = polarity(held)
     samples = {k: _marked(s, lines) for k, s in samples.items()}
-    known = {c: _conditions(c, pictures, samples, shape) for c in conditions if measurable(c, made[0])}
+    asked = cut([_only(m, fields) for m in conditioned], shape, _names(conditioned, None), limit=MANY, seed=seed)
+    known = {
+        c: _conditions(c, pictures, samples | {"conditioned": _marked(asked, lines)}, shape)
+        for c in conditions
+        if measurable(c, made[0])
+    }
     floors, parents = _floors(samples["held_out"], seed)
     floors = {k: _marked(s, lines) for k, s in floors.items()}
     notes = [_resampling_note(real, spacing), _window_note(shape, spacing)]
-    return _measured(samples | floors, parents, known, taught, notes, shape)
+    return _measured(samples | floors, parents, known, asked.owners, taught, notes, shape)
 
 
 def _marked(sample: Sample, lines: Polarity | None) -> Sample:
@@ -131,14 +145,13 @@ def _conditions(
     name: str, pictures: Mapping[str, list[Microstructure]], samples: Mapping[str, Sample], shape: tuple[int, ...]
 ) -> dict[str, tuple[Array, Array]]:
     """For each set, a condition as its windows show it alone, and (for real ones) as their whole pictures show it."""
-    origin = np.zeros((1, len(shape)), np.int64)
     known = {}
     for kind, sample in samples.items():
         within = np.full(len(sample), np.nan)
-        for number in np.unique(sample.owners) if kind != "generated" else ():
+        for number in np.unique(sample.owners) if kind in ("held_out", "train") else ():
             rows = np.flatnonzero(sample.owners == number)
             within[rows] = measured_in(name, pictures[kind][number], sample.corners[rows], shape)
-        known[kind] = (np.array([measured_in(name, w, origin, shape)[0] for w in sample.windows]), within)
+        known[kind] = (measured_alone(name, sample.windows), within)
     return known
 
 
@@ -146,6 +159,7 @@ def _measured(
     samples: dict[str, Sample],
     parents: Indices,
     known: dict[str, dict[str, tuple[Array, Array]]],
+    conditioned: Indices,
     training: list[Microstructure],
     notes: list[str],
     shape: tuple[int, ...],
@@ -160,7 +174,7 @@ def _measured(
         origin[sets[name]] = sets["held_out"][parents]
     textures = np.array([texture(w) for w in windows])
     found = features(measure_all(windows))
-    return Job(windows, groups, sets, found, textures, origin, known, training, notes, shape)
+    return Job(windows, groups, sets, found, textures, origin, known, conditioned, training, notes, shape)
 
 
 def _floors(held_out: Sample, seed: int) -> tuple[dict[str, Sample], Indices]:
@@ -171,11 +185,11 @@ def _floors(held_out: Sample, seed: int) -> tuple[dict[str, Sample], Indices]:
     return {n: replace(part, windows=[surrogate(w, n, rng) for w in part.windows]) for n in FLOORS}, chosen
 
 
-def _common_fields(real: Sequence[Microstructure], generated: Sequence[Microstructure]) -> list[str]:
-    """Fields that every picture has: only these are compared, so that both sides are measured in one way."""
-    common = [name for name in generated[0].fields if all(name in m for m in (*real, *generated))]
+def _common_fields(pictures: Sequence[Microstructure]) -> list[str]:
+    """Fields that every picture has: only these are compared, so that all are measured in one way."""
+    common = [name for name in pictures[0].fields if all(name in m for m in pictures)]
     if not common:
-        raise InputError(f"generated pictures have {', '.join(generated[0].fields)} and real ones share none of them")
+        raise InputError(f"generated pictures have {', '.join(pictures[0].fields)} and others share none of them")
     return common
 
 

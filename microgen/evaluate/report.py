@@ -22,6 +22,15 @@ TARGET = 1.5
 MIN_GENERATED = 16
 MIN_PICTURES = 2
 
+ENOUGH_PICTURES = 4
+"""Fewer independent held-out pictures are too few to call anything like real."""
+
+WIDE = 3.0
+"""Nothing is called like real whose interval reaches beyond this ratio."""
+
+REDUNDANT = {"astm_g": "mean_intercept_um", "anisotropy": "aspect_ratio"}
+"""Descriptors that are another one on a different scale: shown, but counted once."""
+
 GOOD, UNSURE, BAD, SILENT = "like real", "unsure", "differs", "no verdict"
 """The four kinds of verdict."""
 
@@ -35,9 +44,11 @@ class Numbers:
     generated, held_out, train
         Windows on which the descriptor could be measured.
     compared
-        Windows on each side of every comparison.
+        Windows on each side of a comparison (median over the draws).
     pictures
         Independent held-out pictures or specimens.
+    generated_missing, held_out_missing
+        Windows on which it could not be measured.
     """
 
     generated: int
@@ -45,10 +56,33 @@ class Numbers:
     train: int
     compared: int
     pictures: int
+    generated_missing: int = 0
+    held_out_missing: int = 0
+
+    @property
+    def missing(self) -> tuple[float, float]:
+        """Share of the generated and of the held-out windows on which the descriptor could not be measured."""
+        pairs = ((self.generated_missing, self.generated), (self.held_out_missing, self.held_out))
+        return (pairs[0][0] / max(sum(pairs[0]), 1), pairs[1][0] / max(sum(pairs[1]), 1))
+
+    @property
+    def doubt(self) -> str:
+        """Why the descriptor cannot be called like real whatever its ratio, or nothing."""
+        if self.pictures < ENOUGH_PICTURES:
+            least = f"at least {ENOUGH_PICTURES} needed"
+            return f"too few pictures to conclude: {self.pictures} independent real ones, {least}"
+        made, held = (self.generated + self.generated_missing, self.held_out + self.held_out_missing)
+        share = (self.generated_missing + self.held_out_missing) / (made + held)
+        noise = 2 * math.sqrt(share * (1 - share) * (1 / made + 1 / held))
+        if abs(self.missing[0] - self.missing[1]) <= 0.05 + noise:
+            return ""
+        return f"could not be measured on {self.missing[0]:.0%} of generated and {self.missing[1]:.0%} of real windows"
 
     @property
     def too_few(self) -> str:
         """Why nothing can be concluded, or nothing."""
+        if not self.compared:
+            return "nothing to compare: too few real windows of the requested values on both sides"
         if min(self.generated, self.held_out, self.compared) < MIN_GENERATED:
             smallest = min(self.generated, self.held_out, self.compared)
             return f"too few to conclude: n={smallest} windows, at least {MIN_GENERATED} needed"
@@ -70,7 +104,7 @@ class Row:
     distance, interval
         Distance between generated and held-out, with its 95 % bootstrap interval over pictures and samples.
     floor, floors
-        Distance of surrogates from held-out: the larger one, and each by name.
+        Distance of surrogates from held-out: the smaller one, and each by name.
     ceiling
         Distance between real and real.
     ratio, ratio_interval
@@ -79,6 +113,8 @@ class Row:
         Numbers behind it.
     verdict, why
         One of :data:`GOOD`, :data:`UNSURE`, :data:`BAD`, :data:`SILENT`, and the sentence for it.
+    same_as
+        Another row that says the same (:data:`REDUNDANT`), or nothing.
     """
 
     descriptor: str
@@ -96,6 +132,7 @@ class Row:
     n: Numbers
     verdict: str
     why: str
+    same_as: str = ""
 
 
 def make_row(
@@ -114,7 +151,7 @@ def make_row(
     medians
         Of held-out and generated.
     """
-    floor = max((v for v in found.floors.values() if math.isfinite(v)), default=math.nan)
+    floor = min((v for v in found.floors.values() if math.isfinite(v)), default=math.nan)
     verdict, why = _judge(found, floor, n)
     ratio, interval = (math.nan, (math.nan, math.nan)) if n.too_few else (found.ratio, found.ratio_interval)
     return Row(
@@ -133,6 +170,7 @@ def make_row(
         n,
         verdict,
         why,
+        REDUNDANT.get(name, ""),
     )
 
 
@@ -142,6 +180,10 @@ def _judge(found: Distances, floor: float, n: Numbers) -> tuple[str, str]:
     if math.isnan(found.ratio):
         return SILENT, "could not be measured on both sides"
     if found.ratio <= TARGET:
+        if n.doubt:
+            return UNSURE, n.doubt
+        if found.ratio_interval[1] > WIDE:
+            return UNSURE, f"the interval reaches above {WIDE:g}: too few pictures or samples to conclude"
         if floor <= TARGET * found.ceiling:
             return GOOD, "but noise of the same gray values passes too: it says little"
         return GOOD, "" if found.ratio_interval[1] <= TARGET else f"the interval reaches above {TARGET:g}"
@@ -268,7 +310,7 @@ class Report:
     @property
     def headline(self) -> str:
         """The result in one sentence."""
-        judged = [row for row in self.rows if row.verdict != SILENT]
+        judged = [row for row in self.rows if row.verdict != SILENT and not self._repeats(row)]
         if not judged:
             reasons = [row.why for row in self.rows if row.n.too_few] or ["nothing could be measured on both sides"]
             return f"No conclusion: {reasons[0]}."
@@ -278,6 +320,10 @@ class Report:
         )
         worst = max(judged, key=lambda row: row.ratio)
         return f"{words}; the largest ratio is {worst.ratio:.2f} ({worst.descriptor})."
+
+    def _repeats(self, row: Row) -> bool:
+        """Whether another judged row says the same."""
+        return any(other.descriptor == row.same_as and other.verdict != SILENT for other in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; numbers that do not exist are None."""

@@ -15,12 +15,15 @@ from microgen.evaluate.windows import Indices
 Array = NDArray[np.float64]
 
 TOLERANCE = 0.15
-"""Real windows within this share of a requested size count as being of that size."""
+"""Real windows within this share of a requested value count as having that value."""
 
 FEW = 10
 """Up to so many different requests are taken one by one, more in classes of equal numbers."""
 
 CLASSES = 5
+
+APART = 0.15
+"""Largest difference of distribution functions at which requests count as distributed like the real windows."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,15 @@ class Obeyed:
     spread
         Half the range of the middle 68 % of the samples over the median.
     real
-        Median over real windows of that size (by the whole picture), measured in the same way; NaN without any.
-        It shows what part of `error` is the measurement on a small window.
-    n
-        Samples.
+        Median over real windows for which the whole picture shows the requested value, cut out and measured alone
+        as the samples are; NaN without any. A model is trained with the value in the whole picture, so what `real`
+        differs from `requested` is owed to measuring a small window alone, not to the model.
+    error_real
+        ``measured / real - 1``.
+    n, lost
+        Samples that could be measured, and that could not.
+    n_real
+        Real windows behind `real`.
     """
 
     name: str
@@ -53,7 +61,10 @@ class Obeyed:
     error: float
     spread: float
     real: float
+    error_real: float
     n: int
+    lost: int
+    n_real: int
 
 
 def requested(generated: Sequence[Microstructure]) -> dict[str, Array]:
@@ -84,24 +95,30 @@ def obeyed(name: str, asked: Array, measured: Array, real: tuple[Array, Array], 
     rng = np.random.default_rng([seed, 6])
     rows = []
     for members in _classes(asked):
-        known = members[np.isfinite(measured[members])]
-        if len(known):
-            rows.append(_obeyed(name, asked[known], measured[known], real, rng))
+        rows.append(_obeyed(name, asked[members], measured[members], real, rng))
     return rows
 
 
 def _obeyed(name: str, asked: Array, measured: Array, real: tuple[Array, Array], rng: np.random.Generator) -> Obeyed:
     """Medians of one class; within a class each value counts relative to its own request."""
-    request = float(np.median(asked))
-    relative = measured / asked
-    medians = np.median(rng.choice(relative, (1000, len(relative))), axis=1)
+    request, known = float(np.median(asked)), np.isfinite(measured)
+    like, n_real = _like(request, *real)
+    n, lost, nothing = int(known.sum()), int((~known).sum()), float("nan")
+    if not n:
+        return Obeyed(name, request, nothing, (nothing, nothing), nothing, nothing, like, nothing, 0, lost, n_real)
+    relative = (measured / asked)[known]
+    medians = np.median(rng.choice(relative, (1000, n)), axis=1)
     middle = float(np.median(relative))
     low, high = (float(v) for v in np.quantile(medians, [0.025, 0.975]) * request)
     spread = float(np.diff(np.quantile(relative, [0.16, 0.84]))[0] / 2 / middle)
-    alone, within = real
-    near = np.isfinite(alone) & (np.abs(np.log(within / request)) < np.log1p(TOLERANCE))
-    like = float(np.median(alone[near] / within[near]) * request) if near.any() else float("nan")
-    return Obeyed(name, request, middle * request, (low, high), middle - 1, spread, like, len(measured))
+    value = middle * request
+    return Obeyed(name, request, value, (low, high), middle - 1, spread, like, value / like - 1, n, lost, n_real)
+
+
+def _like(request: float, alone: Array, within: Array) -> tuple[float, int]:
+    """What real windows with the requested value in their whole picture show alone, and how many these are."""
+    near = np.isfinite(alone) & (within > request / (1 + TOLERANCE)) & (within < request * (1 + TOLERANCE))
+    return (float(np.median(alone[near] / within[near]) * request) if near.any() else float("nan")), int(near.sum())
 
 
 def _classes(asked: Array) -> list[Indices]:
@@ -113,16 +130,16 @@ def _classes(asked: Array) -> list[Indices]:
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Size classes for samples (by request) and real windows (by measurement), -1 outside all of them.
+    """Classes for samples (by request) and real windows (by measurement), -1 outside all of them.
 
     Attributes
     ----------
     generated, real
         Class of each window.
     edges
-        Lower and upper size of each class.
+        Lower and upper value of each class.
     fixed
-        Whether the requests are a few fixed sizes.
+        Whether the requests are a few fixed values.
     """
 
     generated: Indices
@@ -131,31 +148,50 @@ class Matching:
     fixed: bool
 
 
-def unlike(asked: Array, real: Array) -> bool:
-    """Whether requests are a few fixed values, or distributed unlike the sizes of the real windows (by a fifth)."""
-    if len(np.unique(asked)) <= FEW:
-        return True
+def unlike(asked: Array, real: Array, weight: Array) -> bool:
+    """Whether requests are distributed unlike real windows: distribution functions apart by more than :data:`APART`.
+
+    Parameters
+    ----------
+    real, weight
+        Values of the held-out windows and how much each counts, ``(k,)``.
+    """
     grid = np.concatenate([asked, real])
-    share = [np.searchsorted(np.sort(v), grid, side="right") / len(v) for v in (asked, real)]
-    return bool(np.abs(share[0] - share[1]).max() > 0.2)
+    requests = np.searchsorted(np.sort(asked), grid, side="right") / len(asked)
+    order = np.argsort(real)
+    below = np.append(0.0, np.cumsum(weight[order]))[np.searchsorted(real[order], grid, side="right")]
+    return bool(np.abs(requests - below / weight.sum()).max() > APART)
 
 
 def match(asked: Array, real: Array) -> Matching:
-    """Put samples by request and real windows by measured size into the same classes.
+    """Put samples by request and real windows by measured value into the same classes.
 
     A few fixed requests: a class is the request within :data:`TOLERANCE`, or half way to the next one. Many
-    different requests: classes hold equally many of them.
+    different requests: classes hold equally many of them; their edges lie half way between neighbouring requests.
     """
-    values = np.unique(asked)
+    values, counts = np.unique(asked, return_counts=True)
+    middle = _between(values[1:], values[:-1])
     fixed = len(values) <= FEW
     if fixed:
-        middle = np.sqrt(values[1:] * values[:-1])
-        low = np.maximum(values / (1 + TOLERANCE), np.append(0, middle))
+        low = np.maximum(values / (1 + TOLERANCE), np.append(-np.inf, middle))
         high = np.minimum(values * (1 + TOLERANCE), np.append(middle, np.inf))
     else:
-        cuts = np.quantile(asked, np.linspace(0, 1, CLASSES + 1))
-        low, high = cuts[:-1], np.append(cuts[1:-1], np.nextafter(cuts[-1], np.inf))
+        place = (np.cumsum(counts) - counts / 2) / len(asked)
+        cuts = middle[np.flatnonzero(np.diff((place * CLASSES).astype(int)))]
+        low = np.append(_beyond(values[0], middle[0]), cuts)
+        high = np.append(cuts, _beyond(values[-1], middle[-1]))
     return Matching(_class_of(asked, low, high), _class_of(real, low, high), np.stack([low, high], axis=1), fixed)
+
+
+def _between(a: Array, b: Array) -> Array:
+    """Half way between values: on a logarithmic scale, unless one is not positive."""
+    positive = np.minimum(a, b) > 0
+    return np.where(positive, np.sqrt(np.abs(a * b)), (a + b) / 2)
+
+
+def _beyond(value: float, edge: float) -> float:
+    """As far on the other side of `value` as `edge` is on this one."""
+    return value**2 / edge if min(value, edge) > 0 else 2 * value - edge
 
 
 def _class_of(values: Array, low: Array, high: Array) -> Indices:

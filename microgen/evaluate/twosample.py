@@ -39,15 +39,24 @@ class Accuracy:
         return max(self.logistic, self.forest)
 
 
-def table(features: list[Feature], textures: Array) -> Array:
-    """Numbers of every window ``(n, k)`` in units of their spread; a missing one is marked in a column of its own."""
+def table(features: list[Feature], textures: Array, real: Indices) -> Array:
+    """Numbers of every window ``(n, k)`` in units of the spread of real ones; missing ones have columns of their own.
+
+    Parameters
+    ----------
+    real
+        Rows of the real windows. Numbers that are alike on all of these are scaled by their spread on all windows.
+    """
     columns = [f.values for f in features if f.kind != "axial"]
     numbers = np.concatenate([np.stack(columns, axis=1), textures], axis=1) if columns else textures
     missing = np.isnan(numbers)
-    filled = np.where(missing, np.nanmedian(np.where(missing.all(axis=0), 0.0, numbers), axis=0), numbers)
-    spread = filled.std(axis=0)
-    used = spread > 1e-9 * np.maximum(1.0, np.abs(filled).max(axis=0))
-    scaled = (filled[:, used] - filled[:, used].mean(axis=0)) / spread[used]
+    known = np.where(missing[real].all(axis=0), 0.0, numbers[real])
+    filled = np.where(missing, np.nanmedian(known, axis=0), numbers)
+    smallest = 1e-9 * np.maximum(1.0, np.abs(filled).max(axis=0))
+    spread = filled[real].std(axis=0)
+    spread = np.where(spread > smallest, spread, filled.std(axis=0))
+    used = spread > smallest
+    scaled = (filled[:, used] - filled[real][:, used].mean(axis=0)) / spread[used]
     return np.concatenate([scaled, missing[:, missing.any(axis=0)].astype(np.float64)], axis=1)
 
 
@@ -115,10 +124,10 @@ def _over_pictures(hits: NDArray[np.bool_], labels: Indices, groups: Indices, se
     return (float(low), float(high))
 
 
-def kernel(numbers: Array) -> Array:
-    """Gaussian kernel between all windows ``(n, n)``; its width is the median distance."""
+def kernel(numbers: Array, real: Indices) -> Array:
+    """Gaussian kernel between all windows ``(n, n)``; its width is the median distance of the real ones."""
     squared = np.maximum(0, (numbers**2).sum(1)[:, None] + (numbers**2).sum(1)[None] - 2 * numbers @ numbers.T)
-    width = np.median(squared[np.triu_indices(len(squared), 1)])
+    width = np.median(squared[np.ix_(real, real)][np.triu_indices(len(real), 1)])
     return np.asarray(np.exp(-squared / max(width, 1e-12)))
 
 
