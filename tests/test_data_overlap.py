@@ -121,6 +121,16 @@ def test_thumbnails_tell_different_places_apart():
     assert list(overlap.pairs_alike([])) == []
 
 
+def test_thumbnails_of_all_pairs_are_compared():
+    """Copies at any two places of 600 pictures are the only pairs, the better copy first."""
+    rng = np.random.default_rng(0)
+    made = rng.normal(size=(600, 32, 32))
+    made[599] = made[3] + 0.1 * rng.normal(size=(32, 32))
+    made[300] = made[290] + 0.3 * rng.normal(size=(32, 32))
+    made[511] = 5 + 2 * made[257]
+    assert list(overlap.pairs_alike(views(*made))) == [(257, 511), (3, 599), (290, 300)]
+
+
 def test_content_is_type_shape_and_values():
     a = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert content(a) == content(np.asfortranarray(a)) == content(a.copy())

@@ -122,14 +122,18 @@ def pairs_alike(views: Sequence[View]) -> Iterator[tuple[int, int]]:
     if not views:
         return
     small = np.stack([_thumbnail(view) for view in views])
-    rows = (small[i + 1 :] @ small[i] for i in range(len(views)))
-    kept = [
-        (row[k := np.flatnonzero(row >= ALIKE)], np.stack([np.full(k.size, i), i + 1 + k]))
-        for i, row in enumerate(rows)
-    ]
-    correlation, pairs = np.concatenate([c for c, _ in kept]), np.concatenate([p for _, p in kept], axis=1)
-    for k in np.argsort(-correlation, kind="stable"):
-        yield int(pairs[0, k]), int(pairs[1, k])
+    correlation: list[NDArray[Any]] = []
+    first: list[NDArray[Any]] = []
+    second: list[NDArray[Any]] = []
+    for start in range(0, len(small), 256):
+        block = small[start : start + 256] @ small[start:].T
+        i, j = np.nonzero(np.triu(block >= ALIKE, k=1))
+        correlation.append(block[i, j])
+        first.append(start + i)
+        second.append(start + j)
+    pairs = np.stack([np.concatenate(first), np.concatenate(second)], axis=1)
+    for k in np.argsort(-np.concatenate(correlation), kind="stable"):
+        yield int(pairs[k, 0]), int(pairs[k, 1])
 
 
 def _silent(message: str) -> None:
@@ -154,27 +158,7 @@ def find_overlaps(views: Sequence[View], *, warn: Callable[[str], None] = _silen
         In the order of the pictures; empty where all show different places.
     """
 
-    @lru_cache(maxsize=256)
-    def flat(index: int, spacing: float) -> NDArray[np.float32]:
-        return _flattened(views[index], spacing)
-
-    @lru_cache(maxsize=64)
-    def spectra(index: int, spacing: float, size: tuple[int, ...]) -> _Spectra:
-        return _Spectra.of(flat(index, spacing), size)
-
-    def compare(i: int, j: int) -> Overlap | None:
-        spacing = max(views[i].spacing_um, views[j].spacing_um)
-        a, b = flat(i, spacing), flat(j, spacing)
-        if min(*a.shape, *b.shape) < MIN_SIDE:
-            return None
-        size = tuple(fft.next_fast_len(m + n - 1, real=True) for m, n in zip(a.shape, b.shape, strict=True))
-        match = _best_match(spectra(i, spacing, size), spectra(j, spacing, size))
-        if not match.same_place:
-            return None
-        shift = (round(match.shift[0] * spacing, 3), round(match.shift[1] * spacing, 3))
-        share = min(round(match.share, 4), 1.0)
-        return Overlap(views[i].name, views[j].name, shift, share, round(match.correlation, 3))
-
+    compare = _comparer(views)
     found: dict[tuple[int, int], Overlap] = {}
     compared: set[tuple[int, int]] = set()
     nothing_new: set[int] = set()
@@ -245,6 +229,33 @@ class _Match(NamedTuple):
             return True  # a duplicate, even of a lattice that fits in many places
         strong = self.correlation >= MIN_CORRELATION and self.significance >= MIN_SIGNIFICANCE
         return strong and self.lead >= MIN_LEAD
+
+
+def _comparer(views: Sequence[View]) -> Callable[[int, int], Overlap | None]:
+    """Return what compares two of the pictures at every shift; it keeps their transforms for a while."""
+
+    @lru_cache(maxsize=256)
+    def flat(index: int, spacing: float) -> NDArray[np.float32]:
+        return _flattened(views[index], spacing)
+
+    @lru_cache(maxsize=64)
+    def spectra(index: int, spacing: float, size: tuple[int, ...]) -> _Spectra:
+        return _Spectra.of(flat(index, spacing), size)
+
+    def compare(i: int, j: int) -> Overlap | None:
+        spacing = max(views[i].spacing_um, views[j].spacing_um)
+        a, b = flat(i, spacing), flat(j, spacing)
+        if min(*a.shape, *b.shape) < MIN_SIDE:
+            return None
+        size = tuple(fft.next_fast_len(m + n - 1, real=True) for m, n in zip(a.shape, b.shape, strict=True))
+        match = _best_match(spectra(i, spacing, size), spectra(j, spacing, size))
+        if not match.same_place:
+            return None
+        shift = (round(match.shift[0] * spacing, 3), round(match.shift[1] * spacing, 3))
+        share = min(round(match.share, 4), 1.0)
+        return Overlap(views[i].name, views[j].name, shift, share, round(match.correlation, 3))
+
+    return compare
 
 
 def _flattened(view: View, spacing: float) -> NDArray[np.float32]:
