@@ -13,6 +13,7 @@ from microgen.core import ConditionSpec, Microstructure
 from microgen.core.files import write_whole
 
 if TYPE_CHECKING:
+    from .fit_samples import Samples
     from .pipeline import Paths
 
 COLUMNS = 6
@@ -20,12 +21,16 @@ Image = NDArray[Any]
 
 
 def draw_gallery(
-    path: Path, paths: Paths, condition: ConditionSpec | None, requested: Sequence[dict[str, Any]]
+    path: Path,
+    paths: Paths,
+    condition: ConditionSpec | None,
+    requested: Sequence[dict[str, Any]],
+    samples: Samples,
 ) -> None:
     """Write the picture; one row of held-out crops, then one row per value asked for (or one of samples)."""
     from microgen.evaluate.drawing import STYLE, panels, picture
 
-    rows = [("real, held out", *_held_out(paths)), *_samples(paths, condition, requested)]
+    rows = [("real, held out", *_held_out(paths)), *_samples(samples, condition, requested)]
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
@@ -54,18 +59,19 @@ def _held_out(paths: Paths) -> tuple[list[Image], float]:
 
 
 def _samples(
-    paths: Paths, condition: ConditionSpec | None, requested: Sequence[dict[str, Any]]
+    samples: Samples, condition: ConditionSpec | None, requested: Sequence[dict[str, Any]]
 ) -> list[tuple[str, list[Image], float]]:
     from microgen import io
 
     if condition is None:
-        made = [io.read(file)[0] for file in io.find_inputs([paths.like_held_out])[:COLUMNS]]
+        made = [io.read(file)[0] for file in samples.like_held_out[:COLUMNS]]
         return [("generated", *_images(made))]
     rows = []
     unit = "µm" if condition.name.endswith("_um") else ""
     found = {row["requested"]: row["measured"] for row in requested}
-    for folder in sorted(paths.at_values.iterdir(), key=lambda folder: float(folder.name.rsplit("_", 1)[1])):
-        made = [io.read(file)[0] for file in io.find_inputs([folder])[:COLUMNS]]
+    folders = dict.fromkeys(file.parent for file in samples.at_values)
+    for folder in sorted(folders, key=lambda folder: float(folder.name.rsplit("_", 1)[1])):
+        made = [io.read(file)[0] for file in samples.at_values if file.parent == folder][:COLUMNS]
         value = made[0].scalars[condition.name]
         measured = f", measured {found[value]:.3g} {unit}" if value in found else ""
         rows.append((f"asked {value:.3g} {unit}{measured}", *_images(made)))

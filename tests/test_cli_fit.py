@@ -11,8 +11,8 @@ import pytest
 
 from microgen import io
 from microgen.cli import main
-from microgen.cli.pipeline import spread
-from microgen.core import ConditionSpec, Microstructure
+from microgen.cli.fit_samples import LEVELS, quantiles, shared, spread
+from microgen.core import Microstructure
 from microgen.core.seeds import rng
 
 TINY = [
@@ -83,7 +83,7 @@ def test_fit_leaves_everything_in_one_folder(fitted: Path) -> None:
 
 def test_samples_like_held_out_have_different_seeds_and_the_sizes_of_held_out_crops(fitted: Path) -> None:
     recipes = [io.read_recipe(path) for path in (fitted / "samples" / "like_held_out").rglob("*.png")]
-    assert len(recipes) >= 12
+    assert len(recipes) == 12
     seeds = [recipe["seed"] for recipe in recipes if recipe]
     assert len(set(seeds)) == len(seeds)
     assert len({recipe["condition"]["grain_size_um"] for recipe in recipes if recipe}) > 1
@@ -167,11 +167,40 @@ def test_wrong_and_missing_model_are_refused(fitted: Path, tmp_path: Path, capsy
     assert "is not the model" in capsys.readouterr().err
 
 
-def test_values_are_spread_over_the_learned_range() -> None:
-    linear = spread(ConditionSpec("phase_fraction", "scalar", 0, 1), 4)
-    assert linear == [0.125, 0.375, 0.625, 0.875]
-    log = spread(ConditionSpec("grain_size_um", "scalar", 4, 64, "log"))
-    assert np.allclose(np.diff(np.log(log)), np.log(16) / 5, atol=0.01)
+def test_values_are_spread_over_the_range() -> None:
+    assert spread(0.1, 0.9, log=False) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    values = spread(4, 64, log=True)
+    assert (values[0], values[-1]) == (4, 64)
+    assert np.allclose(np.diff(np.log(values)), np.log(16) / 4, atol=0.01)
+    assert spread(5, 5, log=True) == [5]
+
+
+def test_levels_are_even_over_pictures_however_many_windows_each_has() -> None:
+    values = np.concatenate([np.linspace(4, 5, 900), np.linspace(8, 10, 100)])
+    owners = np.repeat(["fine", "coarse"], [900, 100])
+    levels = quantiles((values, owners), (np.arange(LEVELS) + 0.5) / LEVELS, 192)
+    assert (levels < 6).sum() == LEVELS / 2
+    assert levels[levels < 6] == pytest.approx(4 + (np.arange(12) + 0.5) / 12, abs=0.01)
+
+
+def test_more_samples_keep_those_that_were_there() -> None:
+    levels = [float(k) for k in range(LEVELS)]
+    few, many = shared(levels, 24), shared(levels, 96)
+    assert all(set(few[value]) < set(many[value]) and len(many[value]) == 4 for value in levels)
+    assert sorted(seed for seeds in many.values() for seed in seeds) == list(range(96))
+
+
+def test_only_samples_of_this_run_are_evaluated(micrographs: Path, fitted: Path, tmp_path: Path) -> None:
+    import shutil
+
+    out = tmp_path / "fit"
+    shutil.copytree(fitted, out)
+    for group in ("at_values", "like_held_out"):
+        some = min((out / "samples" / group).rglob("*.png")).parent
+        shutil.copytree(some, out / "samples" / group / "grain_size_um_99")  # left by an earlier model
+    assert fit(micrographs, out) == 0
+    assert (out / "report.json").read_bytes() == (fitted / "report.json").read_bytes()
+    assert (out / "samples.png").read_bytes() == (fitted / "samples.png").read_bytes()
 
 
 def test_dry_run_plans_and_writes_nothing(
