@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 import warnings
 from collections.abc import Iterator
 
 import click
 
 from microgen.core import MicrogenError
+from microgen.train.memory import is_out_of_memory
 
 STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
 """System errors that speak of the disk, not of the input."""
@@ -32,7 +32,7 @@ def exit_code_of(error: BaseException) -> int:
         return 143
     if isinstance(error, MicrogenError):
         return error.exit_code
-    if isinstance(error, MemoryError) or _is_torch_memory(error):
+    if is_out_of_memory(error):
         return 7
     if isinstance(error, OSError):
         return 5 if error.errno in STORAGE else 3
@@ -71,18 +71,9 @@ def _sentence(error: BaseException) -> str:
         return error.strerror
     if isinstance(error, MicrogenError):
         return str(error)
-    if isinstance(error, MemoryError) or _is_torch_memory(error):
+    if is_out_of_memory(error):
         return "not enough memory; use a smaller --batch or a smaller size"
     if isinstance(error, OSError):
         return f"{error.filename or 'file'}: {error.strerror or error}"
     name = type(error).__name__
     return f"unexpected {name}: {error}; this is a bug in microgen, run again with --debug to see where"
-
-
-def _is_torch_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    torch = sys.modules.get("torch")
-    kind = getattr(torch, "OutOfMemoryError", ()) if torch else ()
-    return bool(kind and isinstance(error, kind)) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
-    )

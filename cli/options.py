@@ -10,6 +10,21 @@ import click
 F = TypeVar("F", bound=Any)
 
 
+def parse_size(text: str) -> tuple[int, ...]:
+    """Read grid points along each axis; for the ``type`` of an option.
+
+    >>> parse_size("512x768")
+    (512, 768)
+    """
+    try:
+        shape = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise click.BadParameter(f"sizes are written like 512x768 or 96x96x96; {text!r} is not")
+    return shape
+
+
 def config_options(function: F) -> F:
     """Add ``--config FILE`` and ``--set key=value``."""
     function = click.option(
@@ -25,6 +40,18 @@ def config_options(function: F) -> F:
         metavar="FILE.toml",
         help="Read configuration values from a TOML file.",
     )(function)
+
+
+def config_lines(path: str | None) -> list[str]:
+    """Read a TOML file as ``key=value`` settings, so that it is laid over what is there value by value.
+
+    JSON values are TOML values too.
+    """
+    from microgen.core.config import read_toml
+    from microgen.train.config import flatten
+
+    table = flatten(read_toml(path)) if path else {}
+    return [f"{key}={json.dumps(value, default=str)}" for key, value in table.items()]
 
 
 def print_result(result: dict[str, Any]) -> None:

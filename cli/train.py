@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import config_options, print_result, say
+from .options import config_lines, config_options, print_result, say
 
 
 @click.command()
@@ -37,15 +36,15 @@ def command(
 
     DATA is made by microgen prepare, which puts a plan beside it; RUN is the folder for the model, checkpoints, log
     (log.jsonl, TensorBoard) and sample grids. The same command again resumes after a crash or Ctrl-C, bit for bit on
-    one machine, and leaves a finished run alone. --config and --set change values of the plan
+    the CPU of one machine, and leaves a finished run alone. --config and --set change values of the plan
     (train.learning_rate=2e-4, model.channels=[32,64,96]) and of the loop (train.patience=5).
     Library twin: microgen.train.train.
 
     \b
     Example:  microgen train steel.h5 runs/steel --minutes 30
     """
-    wanted = [*_lines(config), *settings, *_settings(options)]
-    from microgen.train.engine import is_main_process
+    wanted = [*config_lines(config), *settings, *_settings(options)]
+    from microgen.train.launcher import is_main_process
     from microgen.train.run import dry_run as look
     from microgen.train.run import train
 
@@ -61,19 +60,3 @@ def _settings(options: dict[str, Any]) -> list[str]:
     """Turn the everyday options into settings."""
     tables = {"family": "model"}
     return [f"{tables.get(name, 'train')}.{name}={value}" for name, value in options.items() if value is not None]
-
-
-def _lines(config: str | None) -> list[str]:
-    """Read a TOML file of plan values as settings."""
-    from microgen.core.config import read_toml
-
-    return _flat(read_toml(config)) if config else []
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> list[str]:
-    """Write nested tables as dotted settings; JSON values are TOML values too."""
-    lines: list[str] = []
-    for key, value in table.items():
-        name = f"{prefix}{key}"
-        lines += _flat(value, f"{name}.") if isinstance(value, dict) else [f"{name}={json.dumps(value)}"]
-    return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import runpy
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from microgen.core import DivergedError, MemoryLimitError
+from microgen.train.engine import make_fabric
 from microgen.train.log import read_log
+from microgen.train.loop import Trainer
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("train_fakes.py"))))
 
@@ -97,7 +101,7 @@ def test_lasting_nan_is_rolled_back_three_times_and_then_given_up(tmp_path: Path
     saved = [json.loads(path.read_text())["images"] for path in (tmp_path / "checkpoints").glob("*.json")]
     assert max(saved) == 20
     for path in (tmp_path / "checkpoints").glob("*.safetensors"):
-        assert b"net/" in path.read_bytes()
+        assert all(value.isfinite().all() for value in load_file(path).values())
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -183,6 +187,49 @@ def test_a_model_says_whether_held_out_images_chose_it(
 
     assert chosen("model.safetensors") is model
     assert (chosen("best.safetensors") if (tmp_path / "best.safetensors").is_file() else None) is best
+
+
+def test_best_weights_never_come_from_a_course_that_was_given_up(tmp_path: Path) -> None:
+    """The lowest loss comes between two timed checkpoints, and NaN right after it."""
+
+    class Lucky(Judged):
+        losses = iter([0.5, 0.1, 0.6, 0.6, 0.6, 0.6])
+        struck = False
+
+        def train_step(self, state: Any, batch: dict[str, Any], step: int) -> dict[str, torch.Tensor]:
+            if not state.net.training:
+                return {"loss": torch.tensor(next(self.losses))}
+            found = super().train_step(state, batch, step)
+            if step == 5 and not self.struck:
+                self.struck = True
+                return {"loss": found["loss"] * float("nan")}
+            return found
+
+    job = fakes.replace(mean_job(), family=Lucky(), held_out=OneBatch())
+    counters = fakes.train(tmp_path, job, images=40, validations=5, validation_patches=4, checkpoint_minutes=99)
+    assert counters.rollbacks == 1
+    with safe_open(tmp_path / "best.safetensors", "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+    assert (facts["images"], facts["held_out_loss"]) == (counters.best_images, counters.best)
+    assert counters.best == pytest.approx(0.1)
+
+
+def test_processes_decide_by_numbers_they_agree_on(tmp_path: Path) -> None:
+    """When to save and how many images to see follow from the agreed time, not from the clock of one process."""
+    ticks = itertools.count()
+    agreed: list[float] = []
+
+    class Watched(Trainer):
+        def _sync(self) -> bool:
+            found = super()._sync()
+            agreed.append(self.counters.seconds)
+            return found
+
+    config = fakes.make_config(checkpoint_minutes=0)
+    trainer = Watched(fakes.make_job(), tmp_path, config, fabric=make_fabric(config), clock=lambda: next(ticks))
+    trainer.fit()
+    assert trainer._saved_at == agreed[-1]
+    assert trainer.budget.first_seconds == agreed[0]
 
 
 def test_judging_changes_nothing(tmp_path: Path) -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
 from microgen.cli.train import command
-from microgen.core import InputError, LockedError, Microstructure
+from microgen.core import InputError, LockedError, MicrogenError, Microstructure
 from microgen.core.files import lock
 from microgen.data.dataset import Item, write_dataset
 from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan, plan_path, write_plan
 from microgen.models.file import load_model, read_header
 from microgen.train.log import read_log
-from microgen.train.run import dry_run, train
-from microgen.train.setup import resolve
+from microgen.train.run import _on_main, dry_run, train
+from microgen.train.setup import make_job, resolve
 
 QUIET: dict[str, Any] = {"say": lambda message: None}
 SIDE = 16
@@ -90,9 +96,99 @@ def test_the_model_file_holds_the_average_and_where_it_comes_from(done: tuple[Pa
 def test_another_pace_of_saving_and_drawing_makes_the_same_model(
     folder: Path, tmp_path: Path, done: tuple[Path, dict[str, Any]]
 ) -> None:
-    settings = ["train.log_images=16", "train.checkpoint_minutes=0", "train.previews=0"]
+    settings = ["train.log_images=24", "train.checkpoint_minutes=0", "train.previews=0"]
     again = train(folder / "steel.h5", tmp_path / "b", settings=settings, **QUIET)
     assert again["model_sha256"] == done[1]["model_sha256"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from microgen.train import checkpoint, train
+
+write = checkpoint.write_checkpoint
+
+def write_and_die(folder, images, *rest):
+    write(folder, images, *rest)
+    if images == 24:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint.write_checkpoint = write_and_die
+train(Path(sys.argv[1]), Path(sys.argv[2]), settings=["train.checkpoint_minutes=0"])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill so hard")
+def test_killed_and_resumed_makes_the_same_model(
+    folder: Path, tmp_path: Path, done: tuple[Path, dict[str, Any]]
+) -> None:
+    """The whole way of a plan: data set, network, averaging and model file, over the death of a process."""
+    data, run = folder / "steel.h5", tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, data, run], env=environment, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (run / "result.json").exists()
+    said: list[str] = []
+    resumed = train(data, run, say=said.append)
+    assert (resumed["images"], resumed["model_sha256"]) == (64, done[1]["model_sha256"])
+    assert resumed["held_out_loss"] == done[1]["held_out_loss"]
+    newest = [load_file(folder / "checkpoints" / "000000000064.safetensors") for folder in (run, done[0])]
+    assert newest[0].keys() == newest[1].keys()
+    assert all(torch.equal(newest[0][name], newest[1][name]) for name in newest[0])
+
+
+def test_making_a_job_leaves_the_random_numbers_of_the_caller_alone(folder: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    chosen = resolve(folder / "steel.h5", plan=None)
+    jobs = [make_job(folder / "steel.h5", chosen, provenance={}, **QUIET) for _ in range(2)]
+    assert torch.equal(before, torch.get_rng_state())
+    first, second = (list(job.net.parameters()) for job in jobs)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class TwoProcesses:
+    """The first or second of two processes, connected by a list."""
+
+    world_size = 2
+
+    def __init__(self, sent: list[Any], *, first: bool) -> None:
+        self.sent, self.is_global_zero = sent, first
+
+    def broadcast(self, answer: Any) -> Any:
+        if self.is_global_zero:
+            self.sent.append(answer)
+        return self.sent[-1]
+
+
+@pytest.mark.parametrize("error", [InputError("no such plan"), OSError("disk on fire"), KeyError("name")])
+def test_an_error_of_the_first_process_ends_all(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    sent: list[Any] = []
+    with pytest.raises(type(error)) as first:
+        _on_main(TwoProcesses(sent, first=True), fail)  # type: ignore[arg-type]
+    assert first.value is error
+    with pytest.raises(MicrogenError, match=str(error.args[0])):
+        _on_main(TwoProcesses(sent, first=False), lambda: pytest.fail("only the first acts"))  # type: ignore[arg-type]
+
+
+def test_all_processes_get_what_the_first_found() -> None:
+    sent: list[Any] = []
+    assert _on_main(TwoProcesses(sent, first=True), lambda: 7) == 7  # type: ignore[arg-type]
+    assert _on_main(TwoProcesses(sent, first=False), lambda: 8) == 7  # type: ignore[arg-type]
+
+
+def test_a_run_whose_plan_had_a_table_that_is_gone_goes_on(folder: Path, tmp_path: Path) -> None:
+    run, settings = tmp_path / "run", ["train.images=8", "train.previews=0"]
+    train(folder / "steel.h5", run, settings=settings, **QUIET)
+    kept = json.loads((run / "run.json").read_text())
+    kept["plan"]["sample"] = {"sampler": "heun", "steps": 20}
+    (run / "run.json").write_text(json.dumps(kept))
+    assert train(folder / "steel.h5", run, settings=settings, **QUIET)["images"] == 8
 
 
 def test_a_finished_run_is_left_alone(folder: Path, done: tuple[Path, dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from microgen.core import InputError
 from microgen.core.config import validate
+from microgen.data.plan import TrainPlan
 from microgen.train.budget import Budget
 from microgen.train.config import TrainConfig
 from microgen.train.schedule import average_into, averaging_factor, is_due, learning_rate_factor, round_up
@@ -71,21 +72,53 @@ def test_events_come_as_often_as_asked_and_once_at_the_end(batch: int, steps: in
 def test_minutes_become_images_by_the_measured_speed() -> None:
     budget = Budget(TrainConfig(minutes=2, batch=10))
     budget.start(images=10, seconds=5)  # a slow first step
-    assert budget.total(None, images=40, seconds=3.0) is None  # too early to say
-    assert budget.total(None, images=50, seconds=7.0) == 50 + 20 * 113  # 20 images/s for 113 s
+    assert budget.total(None, images=30, seconds=9.0) is None  # too few steps to say
+    assert budget.total(None, images=50, seconds=7.0) is None  # too short to say
+    assert budget.total(None, images=110, seconds=10.0) == 110 + 20 * 110  # 20 images/s for 110 s
 
 
-def test_a_slower_machine_cuts_the_budget_and_a_faster_one_does_not_stretch_it() -> None:
+def test_a_slower_machine_cuts_the_budget_and_a_faster_one_stretches_it() -> None:
     budget = Budget(TrainConfig(minutes=2, batch=10))
     assert budget.total(2000, images=500, seconds=60) == 1000
-    assert budget.total(2000, images=1500, seconds=60) == 2000
+    assert budget.total(2000, images=1500, seconds=60) == 3000
     assert budget.total(2000, images=500, seconds=180) == 500  # time is over: stop here
+    assert Budget(TrainConfig(minutes=2, images=2400, batch=10)).total(2000, images=1500, seconds=60) == 2400
+
+
+@given(rate=st.floats(20, 50), passed=st.floats(0.1, 0.85))
+def test_a_run_that_ends_about_in_time_keeps_its_budget(rate: float, passed: float) -> None:
+    budget = Budget(TrainConfig(minutes=2, batch=1))
+    for end, kept in ((0.91, True), (1.09, True), (0.89, False), (1.11, False)):
+        seconds, images = 120 * passed, round(120 * passed * rate)
+        total = images + round((120 * end - seconds) * images / seconds)
+        found = budget.total(total, images=images, seconds=seconds)
+        assert (found == total) == kept, (end, found, total)
+
+
+def test_load_that_passes_in_the_first_half_costs_no_time_of_the_budget() -> None:
+    budget, seconds, images, total = Budget(TrainConfig(minutes=2, batch=10)), 0.0, 0, None
+    while total is None or images < total:
+        seconds, images = seconds + (10.0 if seconds < 60 else 1.0), images + 10
+        total = budget.total(total, images=images, seconds=seconds)
+    assert 0.89 * 120 <= seconds <= 1.11 * 120
 
 
 def test_images_alone_fix_the_budget_at_once_and_bound_the_minutes() -> None:
     assert Budget(TrainConfig(images=95, batch=10)).total(None, images=0, seconds=0) == 100
     assert Budget(TrainConfig(images=95, minutes=60, batch=10)).total(None, images=50, seconds=120) == 100
     assert round_up(0.5, 8) == 8
+
+
+def test_what_plan_and_loop_both_hold_has_one_default() -> None:
+    shared = (TrainConfig.model_fields.keys() & TrainPlan.model_fields.keys()) - {"images", "minutes"}
+    assert {"learning_rate", "warmup", "ema_halflife_images", "batch", "seed", "precision"} <= shared
+    for name in shared:
+        assert TrainConfig.model_fields[name].default == TrainPlan.model_fields[name].default, name
+
+
+def test_a_decay_from_the_warmup_without_a_warmup_is_refused() -> None:
+    with pytest.raises(InputError, match="give a warmup above 0"):
+        validate(TrainConfig, {"images": 10, "decay": "inverse-sqrt", "warmup": 0}, where="train")
 
 
 def test_a_run_without_a_budget_is_refused() -> None:

@@ -9,14 +9,14 @@ from microgen.train.schedule import round_up
 
 MEASURE_PART = 0.03
 """Part of the minutes after which the speed counts as known."""
-LATE_PART = 1.1
-"""How late a run may become before its budget is cut."""
+OFF_PART = 0.1
+"""Part of the minutes by which a run may look like ending early or late before its budget is set anew."""
 MIN_STEPS = 3
 
 
 @dataclass
 class Budget:
-    """Sets and, on a machine that became slower, cuts the number of images of a run.
+    """Sets the number of images of a run, and sets it anew when the machine becomes slower or faster.
 
     Parameters
     ----------
@@ -48,21 +48,18 @@ class Budget:
         Parameters
         ----------
         total
-            What it was so far.
+            What it was so far; kept while the run looks like ending within :data:`OFF_PART` of its time.
         images, seconds
             Images seen and time spent in the whole run.
         """
         if self.config.minutes is None:
             return round_up(self.config.images or 1, self.config.batch)
         limit, rate = 60 * self.config.minutes, self.rate(images=images, seconds=seconds)
-        enough = images - self.first_images >= MIN_STEPS * self.config.batch and seconds >= MEASURE_PART * limit
-        if not enough or rate == 0:
+        measured = seconds - self.first_seconds >= MEASURE_PART * limit
+        if not measured or images - self.first_images < MIN_STEPS * self.config.batch or rate == 0:
             return total
-        if total is not None and seconds + (total - images) / rate <= LATE_PART * limit:
+        if total is not None and abs(seconds + (total - images) / rate - limit) <= OFF_PART * limit:
             return total
         left = max(0.0, limit - seconds) * rate
         wanted = images + int(left / self.config.batch) * self.config.batch
-        return min(filter(None, (wanted, total, self._most())))
-
-    def _most(self) -> int | None:
-        return round_up(self.config.images, self.config.batch) if self.config.images else None
+        return min(wanted, round_up(self.config.images, self.config.batch)) if self.config.images else wanted

@@ -6,19 +6,19 @@ of the tensors, so it is there only if the checkpoint is complete, and damage is
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from microgen.core import InputError
-from microgen.core.files import sha256, write_json, write_whole
+from microgen.core.files import sha256, write_json
+from microgen.models.file import write_tensors
 
 FORMAT = 1
 KEEP = 2
@@ -34,7 +34,8 @@ def write_checkpoint(folder: Path, images: int, tensors: Mapping[str, Tensor], n
     """
     stem = folder / f"{images:012d}"
     path = stem.with_suffix(".safetensors")
-    write_whole(path, lambda temporary: _save(temporary, tensors))
+    # a copy each: tensors that share memory would be refused
+    write_tensors(path, {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()})
     write_json(stem.with_suffix(".json"), {"format": FORMAT, "sha256": sha256(path), **numbers})
     _prune(folder, images)
 
@@ -110,15 +111,6 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _complete(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.json") if path.stem.isdigit()]
-
-
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    whole = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    try:
-        save_file(whole, path)
-    except SafetensorError as error:
-        full = "os error 28" in str(error) or "No space" in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

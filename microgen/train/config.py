@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,17 +25,17 @@ class TrainConfig(Config):
     """Budget in minutes; turned into images once the speed of the machine has been measured."""
     batch: int = Field(16, ge=1)
     """Images per step, over all devices together."""
-    learning_rate: float = Field(4e-4, gt=0)
+    learning_rate: float = Field(8e-4, gt=0)
     """Highest learning rate, reached after the warm-up."""
-    warmup: int = Field(2000, ge=0)
+    warmup: int = Field(2_000, ge=0)
     """Images over which the learning rate rises linearly; at most a tenth of the budget."""
     decay: Literal["cosine", "inverse-sqrt", "none"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    """How the learning rate falls after the warm-up; ``inverse-sqrt`` is measured by it and needs one."""
     weight_decay: float = Field(0.01, ge=0)
     """Weight decay of AdamW."""
     clip_norm: float = Field(1.0, gt=0)
     """Gradients longer than this are shortened to it."""
-    ema_halflife_images: float = Field(500_000, gt=0)
+    ema_halflife_images: float = Field(4_000, gt=0)
     """Half-life of the weight average."""
     ema_ramp: float = Field(0.05, gt=0)
     """The half-life is never more than this part of the images seen, so a short run is not averaged with noise."""
@@ -58,11 +59,25 @@ class TrainConfig(Config):
     """Time between checkpoints; 0 writes one after every step."""
 
     @model_validator(mode="after")
-    def _has_budget(self) -> TrainConfig:
+    def _usable(self) -> TrainConfig:
         if self.images is None and self.minutes is None:
             raise ValueError("give a budget, images or minutes")
+        if self.decay == "inverse-sqrt" and self.warmup == 0:
+            raise ValueError("decay inverse-sqrt falls from the end of the warm-up; give a warmup above 0")
         return self
 
 
 FREE_KEYS = frozenset({"log_images", "previews", "checkpoint_minutes"})
 """Settings that do not change the result, so a run may be resumed with other values."""
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one with dotted names.
+
+    >>> flatten({"train": {"batch": 8}, "name": "steel"})
+    {'train.batch': 8, 'name': 'steel'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 import torch
@@ -13,31 +12,32 @@ from microgen.core import InputError
 from microgen.core.seeds import rng
 from microgen.models.options import resolve_precision as models_precision
 from microgen.train.config import TrainConfig
+from microgen.train.launcher import processes
 
 _FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
-    """Return a launched engine for this configuration; under ``torchrun`` its processes are used.
+    """Return a launched engine for this configuration; processes that a launcher started are used.
 
     Raises
     ------
     InputError
-        If the machine has fewer GPUs than asked for, or the batch cannot be shared out evenly.
+        If the machine has fewer GPUs than asked for, the batch cannot be shared out evenly, or the launcher started
+        different numbers of processes on its machines.
     """
-    world = int(os.environ.get("WORLD_SIZE", config.devices))
+    world, local = processes(config.devices)
     if config.batch % world:
         raise InputError(f"train.batch is {config.batch}, which {world} devices cannot share evenly; use a multiple")
     gpus = torch.cuda.device_count()
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     if 0 < gpus < local:
         raise InputError(f"{local} devices asked for, but this machine has {gpus}; lower train.devices")
-    nodes = world // local
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # our own line says what matters
+    torch.backends.cudnn.deterministic = not torch.backends.cudnn.benchmark
     fabric = Fabric(
         accelerator="cuda" if gpus else "cpu",
         devices=local,
-        num_nodes=nodes,
+        num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
         precision=_FABRIC_PRECISION[resolve_precision(config.precision)],
     )
@@ -58,16 +58,3 @@ def should_compile(wanted: str) -> bool:
 def step_seed(seed: int, rank: int, images: int, purpose: int) -> int:
     """Return a seed that depends on all four numbers and on nothing else."""
     return int(rng(seed, rank, images, purpose).integers(2**62))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that there was not enough memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
-
-
-def is_main_process() -> bool:
-    """Tell whether this is the first process of its run, by the environment that launchers set."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

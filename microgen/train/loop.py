@@ -20,11 +20,12 @@ from microgen.core.seeds import rng
 from microgen.train import checkpoint, schedule
 from microgen.train.budget import Budget
 from microgen.train.config import TrainConfig
-from microgen.train.engine import is_out_of_memory, should_compile, step_seed
+from microgen.train.engine import should_compile, step_seed
 from microgen.train.feed import Batch, Feed
 from microgen.train.interrupt import Interrupt
 from microgen.train.job import Counters, Job
 from microgen.train.log import Log
+from microgen.train.memory import is_out_of_memory
 from microgen.train.progress import ProgressLine
 from microgen.train.state import JudgeState, TrainState, pieces
 
@@ -80,7 +81,7 @@ class Trainer:
         self._sync_every = 1 if fabric.device.type == "cpu" else 10
         self._session = self._saved_at = self._save_cost = 0.0
         self._judged: Batch | None = None
-        self._stop, self._warm = 0, False
+        self._stop, self._warm, self._best_is_new = 0, False, False
 
     # The course of a run
 
@@ -137,9 +138,6 @@ class Trainer:
             self._shrink(problem)
             return
         self._after_step()
-        if not self._warm:  # the first step is slow and would spoil the estimate
-            self._warm = True
-            self.budget.start(images=self.counters.images, seconds=self._elapsed())
 
     def _step(self, batch: Batch) -> None:
         seen = self.counters.images
@@ -166,6 +164,9 @@ class Trainer:
         if not self._sync() or (judge and not self._validate()):
             self._roll_back()
             return
+        if not self._warm:  # the first steps are slow and would spoil the estimate
+            self._warm = True
+            self.budget.start(images=self.counters.images, seconds=self.counters.seconds)
         if log:
             self._write_log()
         if draw:
@@ -282,6 +283,7 @@ class Trainer:
         self.log.write("held_out", c.images, {"loss": loss})
         if c.best is None or loss < c.best:
             c.best, c.best_images, c.stale = loss, c.images, 0
+            self._best_is_new = True
             self._write_model("best.safetensors")
         else:
             c.stale += 1
@@ -308,24 +310,28 @@ class Trainer:
     def _plan_and_save(self) -> None:
         c = self.counters
         total = self.budget.total(c.total, images=c.images, seconds=c.seconds)
-        changed, c.total = total != c.total and not c.stopped_early, c.total if c.stopped_early else total
+        changed = total != c.total and not c.stopped_early
+        if changed:
+            c.total = total
         pause = max(60 * self.config.checkpoint_minutes, self._save_cost / SAVING_PART)
         if self.config.checkpoint_minutes == 0:
             pause = 0.0
-        if changed or c.finished or self._stop or c.seconds - self._saved_at >= pause:
+        # after new best weights too, so that no way back leads to before them
+        if changed or self._best_is_new or c.finished or self._stop or c.seconds - self._saved_at >= pause:
             self._save()
 
     # Saving and going back
 
     def _save(self) -> None:
         before = self._clock()
+        self._write_model("model.safetensors")  # first: a finished checkpoint says that its model is there
         if self.main:
             self._write_checkpoint()
-            self._write_model("model.safetensors")
             self.log.sync()
         self.fabric.barrier()
         self._save_cost = self._clock() - before
-        self._saved_at = self._elapsed()
+        self._saved_at = self.counters.seconds  # which all processes agree on, as they must on when to save
+        self._best_is_new = False
 
     def _write_checkpoint(self) -> None:
         tensors = checkpoint.pack(self.net, self.average, self.state.optimizers)
@@ -334,7 +340,9 @@ class Trainer:
     def _write_model(self, name: str) -> None:
         if self.main and self.job.write_model is not None:
             chosen = self.job.held_out is not None and (name == "best.safetensors" or self.config.patience > 0)
-            facts = {"images": self.counters.images, **self.counters.latest, "chosen_on_held_out": chosen}
+            # not the loss of the last lines of the log: it depends on how often they are written
+            judged = {name: value for name, value in self.counters.latest.items() if name == "held_out_loss"}
+            facts = {"images": self.counters.images, **judged, "chosen_on_held_out": chosen}
             self.job.write_model(self.run / name, self.average, facts)
 
     def _restore(self) -> None:

@@ -16,7 +16,7 @@ from microgen.core.files import lock, sha256, write_bytes, write_json, write_who
 from microgen.data.dataset import Dataset
 from microgen.data.plan import Plan
 from microgen.models.file import read_header
-from microgen.train.config import FREE_KEYS
+from microgen.train.config import FREE_KEYS, flatten
 from microgen.train.engine import make_fabric
 from microgen.train.job import Counters
 from microgen.train.loop import Trainer
@@ -25,6 +25,8 @@ from microgen.train.setup import Settings, make_job, resolve
 
 OVERFIT = 1.02
 """A final held-out loss this many times the best one means that the best weights are kept beside the final ones."""
+_GONE = "plan.sample."
+"""Table that plans of earlier versions had; it never changed a run."""
 
 
 def train(
@@ -133,7 +135,7 @@ def _open_run(data: Path, run: Path, chosen: Settings, held: contextlib.ExitStac
 
 
 def _check_same(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    was, is_now = _flat(before), _flat(now)
+    was, is_now = ({k: v for k, v in flatten(t).items() if not k.startswith(_GONE)} for t in (before, now))
     changed = [key for key in {**was, **is_now} if was.get(key) != is_now.get(key)]
     if "data.sha256" in changed:
         raise InputError(f"{run} was started with another data set; use a new folder, or that data set again")
@@ -180,25 +182,21 @@ def _places(run: Path, *, keep_best: bool) -> dict[str, str | None]:
 
 
 def _on_main(fabric: Fabric, action: Callable[[], Any]) -> Any:
-    """Let the first process act; all others get its result, or raise its error."""
-    result, error = None, None
+    """Let the first process act; all others get its result, or raise its error, and nobody waits for ever."""
+    answer: tuple[Any, MicrogenError | None] = (None, None)
+    unexpected: Exception | None = None
     if fabric.is_global_zero:
         try:
-            result = action()
-        except MicrogenError as problem:
-            error = problem
+            answer = (action(), None)
+        except MicrogenError as error:
+            answer = (None, error)
+        except Exception as error:  # may be of a kind that cannot be sent
+            answer, unexpected = (None, MicrogenError(f"the first process failed: {error}")), error
     if fabric.world_size > 1:
-        result, error = fabric.broadcast((result, error))
-    if error is not None:
-        raise error
-    return result
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+        answer = fabric.broadcast(answer)
+    if unexpected is not None or answer[1] is not None:
+        raise unexpected or answer[1]  # type: ignore[misc]
+    return answer[0]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

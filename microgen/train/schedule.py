@@ -22,7 +22,8 @@ def learning_rate_factor(images: float, *, warmup: float, total: float | None, d
         Images of the whole run, or None while that is not known yet (then nothing falls).
     decay
         ``"cosine"`` falls to 0 at `total` (Loshchilov and Hutter 2017, doi:10.48550/arXiv.1608.03983),
-        ``"inverse-sqrt"`` as ``sqrt(warmup / images)`` (Karras et al. 2024, doi:10.48550/arXiv.2312.02696),
+        ``"inverse-sqrt"`` as ``sqrt(warmup / images)`` (Karras et al. 2024, doi:10.48550/arXiv.2312.02696), so it
+        needs a warm-up,
         ``"none"`` stays.
 
     >>> [learning_rate_factor(n, warmup=10, total=100, decay="cosine") for n in (5, 10, 55, 100)]
@@ -31,7 +32,7 @@ def learning_rate_factor(images: float, *, warmup: float, total: float | None, d
     if images < warmup:
         return images / warmup
     if decay == "inverse-sqrt":
-        return math.sqrt(max(warmup, 1) / max(images, 1))
+        return math.sqrt(warmup / images)
     if decay == "cosine" and total is not None:
         part = min(1.0, (images - warmup) / max(total - warmup, 1))
         return 0.5 * (1 + math.cos(math.pi * part))

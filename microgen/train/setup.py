@@ -83,8 +83,9 @@ def make_job(data: Path, settings: Settings, *, provenance: Mapping[str, Any], s
     patches = Patches(dataset, plan, "train")
     codec, conditions = make_codec(dataset, patches), patches.specs
     config = settings.family_config.model_dump(mode="json")
-    torch.manual_seed(settings.train.seed)
-    net = settings.family.build(settings.family_config, codec=codec, conditions=conditions)
+    with torch.random.fork_rng([]):  # networks are made on the CPU, by its generator alone
+        torch.default_generator.manual_seed(settings.train.seed)
+        net = settings.family.build(settings.family_config, codec=codec, conditions=conditions)
 
     def model(average: nn.Module, facts: Mapping[str, Any]) -> Model:
         made = recipe("train", **provenance, **facts)
