@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import config_options, print_result, say
+from .options import config_lines, config_options, print_result, say
 
 
 @click.command()
@@ -25,12 +25,11 @@ def command(out: Path, config: str | None, settings: tuple[str, ...], dry_run: b
     \b
     Example:  microgen demo demo_out
     """
-    from microgen.core.config import merge, read_toml
     from microgen.core.files import lock
 
     from .embedded import demo, read_recipe
 
-    recipe = read_recipe(merge(read_toml(config) if config else {}, settings))
+    recipe = read_recipe([*config_lines(config), *settings])
     if dry_run:
         print_result(recipe.model_dump(mode="json"))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from microgen.core import Microstructure
-from microgen.core.config import Config, read_toml, validate
+from microgen.core.config import Config, merge, read_toml, validate
 from microgen.core.recipe import recipe as make_recipe
 from microgen.core.seeds import rng
 
@@ -40,14 +40,18 @@ class Recipe(Config):
     fit: FitSettings = FitSettings()
 
 
-def read_recipe(changes: Mapping[str, Any]) -> Recipe:
-    """Read the recipe of the embedded data set and lay `changes` over it."""
+def read_recipe(settings: Iterable[str]) -> Recipe:
+    """Read the recipe of the embedded data set and lay ``key=value`` settings over it.
+
+    Raises
+    ------
+    InputError
+        For a key or a value that the recipe cannot have.
+    """
     from microgen.data.cards import cards_folder
 
-    path = cards_folder() / NAME / "recipe.toml"
-    table = read_toml(path)
-    both = {name: {**table.get(name, {}), **changes.get(name, {})} for name in {**table, **changes}}
-    return validate(Recipe, both, where=f"recipe of {NAME}")
+    table = read_toml(cards_folder() / NAME / "recipe.toml")
+    return validate(Recipe, merge(table, settings), where=f"recipe of {NAME}")
 
 
 def demo(out: Path, recipe: Recipe, *, say: Say) -> dict[str, Any]:

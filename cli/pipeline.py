@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from microgen.core import ConditionSpec
-from microgen.core.config import Config
+from microgen.core.config import Config, merge
 from microgen.core.files import write_json
+from microgen.train.config import flatten
 
 from .fit_samples import Samples, make_samples
 from .stages import Stages
@@ -32,6 +33,13 @@ class FitSettings(Config):
     plan: tuple[str, ...] = Field((), description="key=value settings of the plan")
     sample: dict[str, Any] = Field(default_factory=dict, description="options of sampling")
     windows: PositiveInt = Field(192, description="windows of each set that the report compares")
+
+    @field_validator("plan")
+    @classmethod
+    def _one_process(cls, plan: tuple[str, ...]) -> tuple[str, ...]:
+        if flatten(merge({}, plan)).get("train.devices", 1) != 1:
+            raise ValueError("fit trains in one process; use microgen train --devices, then sample and evaluate")
+        return plan
 
 
 def fit(inputs: Iterable[Path], out: Path, settings: FitSettings, *, say: Say) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def section(name: str) -> str:
     """Return one command: what it does, how it is called, its options, an example."""
     context = click.Context(cli, info_name="microgen")
     command = cli.get_command(context, name)
-    assert command is not None
+    if command is None:
+        raise KeyError(name)
     own = click.Context(command, info_name=name, parent=context)
     text, example = described(command)
     usage = " ".join(["microgen", name, *command.collect_usage_pieces(own)])

@@ -16,6 +16,7 @@ from pydantic import Field
 from microgen.core import InputError
 from microgen.core.config import Config, read_toml, validate
 from microgen.core.files import sha256
+from microgen.data.plan import fingerprint_path, plan_path
 
 OUTPUTS = frozenset({"out", "run", "report", "json_path", "csv_path"})
 """Names of command parameters that are written; every other path parameter is read."""
@@ -185,9 +186,20 @@ def _task(step: Step, command: click.Command, path: Path) -> Task:
     for parameter in command.params:
         if isinstance(parameter.type, click.Path) and given.get(parameter.name or ""):
             (writes if parameter.name in OUTPUTS else reads).extend(_texts(given[parameter.name or ""]))
-    writes += [step.save_result] if step.save_result else []
+    beside_reads, beside_writes = _beside(step.command, given)
+    reads += beside_reads
+    writes += [*beside_writes, *([step.save_result] if step.save_result else [])]
     folder = path.resolve().parent
     return Task(step, tuple(folder / text for text in reads), tuple(folder / text for text in writes))
+
+
+def _beside(command: str, given: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Files beside a data set that a command reads or writes without their being among its arguments."""
+    if command == "train" and not given.get("plan"):
+        return [str(plan_path(given["data"]))], []
+    if command == "prepare":
+        return [], [str(plan_path(given["out"])), str(fingerprint_path(given["out"]))]
+    return [], []
 
 
 def _texts(value: Any) -> list[str]:

@@ -217,3 +217,11 @@ def test_unknown_setting_is_refused(micrographs: Path, tmp_path: Path, capsys: p
     assert run("fit", micrographs, tmp_path / "out", "--set", "minuts=3") == 3
     assert "minuts" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_several_devices_are_refused_before_anything_is_done(
+    micrographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("fit", micrographs, tmp_path / "out", "--set", 'plan=["train.devices=2"]') == 3
+    assert "fit trains in one process" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

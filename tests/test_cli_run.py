@@ -11,7 +11,17 @@ import click
 import pytest
 
 from microgen.cli import execution
-from microgen.cli.steps import Outcome, Task, content_hash, plan, read_job, read_state
+from microgen.cli.steps import (
+    Outcome,
+    Task,
+    content_hash,
+    definition,
+    input_hashes,
+    plan,
+    read_job,
+    read_state,
+    why_run,
+)
 from microgen.core import InputError
 
 
@@ -169,6 +179,41 @@ def test_result_is_saved_where_asked(tmp_path: Path, ran: list[list[str]]) -> No
 def test_missing_output_of_a_step_that_ended_well_is_a_failure(tmp_path: Path, ran: list[list[str]]) -> None:
     outcomes = run(tmp_path, job(tmp_path, CHAIN + 'outputs = ["nothing.txt"]\n'))
     assert states(outcomes) == {"first": "failed", "last": "not run"}
+
+
+def test_plan_beside_a_data_set_is_written_by_prepare_and_read_by_train(tmp_path: Path) -> None:
+    """Whoever edits the plan changes what train reads; a plan given by name takes its place."""
+    from microgen.cli import cli
+
+    text = """
+[[step]]
+name = "train"
+command = "train"
+arguments = ["a/steel.h5", "run"]
+[[step]]
+name = "other"
+command = "train"
+arguments = ["a/steel.h5", "other"]
+options = { plan = "mine.toml" }
+[[step]]
+name = "prepare"
+command = "prepare"
+arguments = ["micrographs", "a/steel.h5"]
+"""
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    tasks = read_job(path, lambda name: cli.get_command(click.Context(cli), name))
+    plan_file = tmp_path / "a" / "steel.plan.toml"
+    assert plan_file in tasks["train"].reads
+    assert plan_file not in tasks["other"].reads
+    assert {plan_file, tmp_path / "a" / "steel.fingerprint.json"} < set(tasks["prepare"].writes)
+    plan_file.parent.mkdir()
+    plan_file.write_text("batch = 8")
+    (tmp_path / "run").mkdir()
+    known = {"train": {"definition": definition(tasks["train"]), "inputs": input_hashes(tasks["train"])}}
+    assert why_run(tasks["train"], known, forced=False) is None
+    plan_file.write_text("batch = 4")
+    assert why_run(tasks["train"], known, forced=False) == f"{plan_file} was changed"
 
 
 def test_options_become_words() -> None:
