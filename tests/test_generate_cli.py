@@ -12,13 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from microgen import io
 from microgen.cli import cli
+from microgen.core import Microstructure
 from microgen.generate.watch import count_samples
 from microgen.generate.workers import worker_of_environment
+from microgen.models.batches import usable_cores
 
 fakes = runpy.run_path(str(Path(__file__).with_name("model_fakes.py")))
 FAST = ["--preset", "fast", "--steps", "3"]
@@ -78,6 +81,41 @@ def test_dry_run_makes_nothing(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_every_option_arrives(model: Path, tmp_path: Path) -> None:
+    words = ["--guidance", "0", "--guidance-interval", "0.1", "5", "--schedule", "karras", "--window", "16"]
+    result = json.loads(run(model, tmp_path / "out", "--dry-run", "--seeds", "0", "--size", "24x40", *words).stdout)
+    options = result["requests"][0]["options"]
+    assert (options["guidance"], options["guidance_interval"]) == (0.0, [0.1, 5.0])
+    assert (options["schedule"], options["window"]) == ("karras", 16)
+    assert "periodic" not in options
+    assert result["requests"][0]["shape"] == [24, 40]
+
+
+@pytest.mark.parametrize("size", ["big", "64", "0x64", "8x8x8x8", "16x"])
+def test_sizes_that_are_none_are_wrong_usage(model: Path, tmp_path: Path, size: str) -> None:
+    for words in (
+        ["sample", model, tmp_path / "out"],
+        ["synth", "two-phase", tmp_path / "out", "--pixel-size-um", "1", "--fraction", "0.3", "--length-um", "3"],
+    ):
+        done = CliRunner().invoke(cli, [*map(str, words), "--size", size])
+        assert done.exit_code == 2
+        assert "512x768" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_reproduce_never_writes_over_what_it_compares_with(tmp_path: Path) -> None:
+    io.write(
+        tmp_path / "a.png", Microstructure({"intensity": np.zeros((9, 9), np.uint8)}, (1, 1)), {"command": "sample"}
+    )
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    for out in ("a.png", "b.png", "../" + tmp_path.name + "/a.png"):
+        done = CliRunner().invoke(cli, ["reproduce", str(tmp_path / "a.png"), str(tmp_path / out)])
+        assert done.exit_code == 2
+        assert "another name" in done.stderr
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -86,7 +124,6 @@ def test_dry_run_makes_nothing(model: Path, tmp_path: Path) -> None:
         (["--set-condition", "grain_size_um"], "name=value"),
         (["--set-condition", "grain_size_um=a"], "name=value"),
         (["--set-condition", "grain_size_um=8", "--set-condition", "grain_size_um=9"], "once each"),
-        (["--size", "big"], "512x768"),
         (["--size", "24x24x24"], "2 axes"),
         (["--preset", "best"], "choose one of fast"),
         (["--seeds", "a-b"], "seeds are written"),
@@ -106,6 +143,14 @@ def test_without_a_launcher_there_is_one_worker(monkeypatch: pytest.MonkeyPatch)
     assert worker_of_environment() == (0, 1, 0)
 
 
+@pytest.mark.parametrize("name", ["KUBERNETES_PORT", "OMPI_COMM_WORLD_SIZE"])
+def test_variables_of_a_launcher_we_cannot_ask_do_no_harm(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "1")
+    assert worker_of_environment() == (0, 1, 0)
+
+
 def test_rank_of_torchrun_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "TORCHELASTIC_RUN_ID": "x",
@@ -117,6 +162,16 @@ def test_rank_of_torchrun_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setenv(name, value)
     assert worker_of_environment() == (5, 8, 1)
+
+
+def test_workers_of_torchrun_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert usable_cores() == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert usable_cores() == 2
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "20")
+    assert usable_cores() == 1
 
 
 def test_terminated_run_leaves_whole_files_only_and_goes_on(model: Path, tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 from microgen.core import InputError, MicrogenError
 from microgen.generate.sampling import sample_to_folder
 
-_LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "LSB_JOBID", "KUBERNETES_PORT", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+_LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 """Variables that say a launcher may have started us; fabric, which takes a second to load, then looks closely."""
 
 
 def worker_of_environment() -> tuple[int, int, int]:
     """(rank, count, rank on this machine) as the launcher set them, ``(0, 1, 0)`` without one.
 
-    torchrun, SLURM, LSF, Kubeflow and MPI are known.
+    torchrun, SLURM, LSF and MPI are known.
     """
     if not any(name in os.environ for name in _LAUNCHERS):
         return 0, 1, 0
@@ -33,7 +33,6 @@ def worker_of_environment() -> tuple[int, int, int]:
         known.TorchElasticEnvironment,
         known.SLURMEnvironment,
         known.LSFEnvironment,
-        known.KubeflowEnvironment,
         known.MPIEnvironment,
     )
     for kind in kinds:
