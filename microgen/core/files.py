@@ -14,6 +14,9 @@ from typing import Any
 
 from microgen.core.errors import LockedError, StorageError
 
+_HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
 
 def write_whole(path: Path | str, write: Callable[[Path], None], *, exclusive: bool = False) -> bool:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step.
@@ -82,6 +85,8 @@ def lock(path: Path | str) -> Iterator[None]:
     ------
     LockedError
         If another process holds it; the message names its process number.
+    StorageError
+        If the file system cannot lock files.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +94,8 @@ def lock(path: Path | str) -> Iterator[None]:
         try:
             _lock(stream)
         except OSError as error:
+            if error.errno not in _HELD:
+                raise StorageError(error.errno, f"cannot lock {path}: {error.strerror}; use another disk") from error
             stream.seek(0)
             owner = stream.read().strip() or "unknown"
             raise LockedError(f"{path.parent} is in use by process {owner}; wait for it or stop it first") from error
@@ -119,6 +126,24 @@ def _place(temporary: Path, path: Path, *, exclusive: bool) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        return _place_claimed(temporary, path)
+    return True
+
+
+def _place_claimed(temporary: Path, path: Path) -> bool:
+    """Win the name with an empty file, then replace that: for file systems without hard links."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    try:
+        temporary.replace(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
