@@ -8,15 +8,16 @@ import runpy
 import struct
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from microgen.core import InputError
+from microgen.core import InputError, StorageError
 from microgen.models import load_model, read_header, save_model
 
 fakes = runpy.run_path(str(Path(__file__).with_name("model_fakes.py")))
@@ -66,17 +67,58 @@ def test_views_with_gaps_are_saved_too(tmp_path: Path) -> None:
     assert load_model(tmp_path / "m.safetensors").sha256 == model.sha256
 
 
-def test_header_is_read_without_torch(saved: Path) -> None:
+def test_header_is_read_without_torch_and_loading_runs_no_code(saved: Path) -> None:
+    """Nothing is executed, started or fetched while a model file is read."""
     code = (
         "import sys\n"
-        "from microgen.models import read_header\n"
+        "from microgen.models import read_header, load_model\n"
         f"header = read_header({str(saved)!r})\n"
         "assert 'torch' not in sys.modules\n"
-        "print(header['family'], header['provenance']['note'], header['codec']['field'])"
+        "print(header['family'], header['provenance']['note'], header['codec']['field'])\n"
+        "import microgen.models.families, safetensors.torch, torch\n"
+        f"load_model({str(saved)!r})\n"
+        "seen = []\n"
+        "sys.addaudithook(lambda event, a: seen.append(event) if event in "
+        "('exec', 'compile', 'pickle.find_class', 'subprocess.Popen', 'os.system', 'socket.connect') else None)\n"
+        f"load_model({str(saved)!r})\n"
+        "print(seen)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["diffusion", "tiny", "intensity"]
+    assert done.stdout.split() == ["diffusion", "tiny", "intensity", "[]"]
     assert read_header(saved)["sha256"] == load_model(saved).sha256
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "no space left"), (27, "File too large"), (None, "cannot write")])
+def test_a_disk_that_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, words: str
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error" + (f" (os error {number})" if number else ""))
+
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    with pytest.raises(StorageError, match=words):
+        save_tiny(tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
+@pytest.mark.parametrize("name", ["m.safetensors", "m.h5"])
+def test_the_kernel_refuses_as_on_a_full_disk(tmp_path: Path, name: str) -> None:
+    import resource
+
+    from microgen import io
+    from microgen.core import Microstructure
+
+    noise = Microstructure({"intensity": np.random.default_rng(0).random((64, 64))}, (1, 1))
+    write = partial(io.write, microstructure=noise) if name.endswith(".h5") else partial(save_model, model=tiny_model())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            write(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_identity_changes_with_weights_and_with_configuration() -> None:
@@ -160,20 +202,3 @@ def test_incomplete_header_is_refused(saved: Path, tmp_path: Path) -> None:
     for header in ("{}", "[]", "not json", '{"version": 1}'):
         with pytest.raises(InputError, match="damaged"):
             read_header(rewritten(saved, tmp_path / "m.safetensors", header))
-
-
-def test_loading_runs_no_code(saved: Path) -> None:
-    """Nothing is executed, started or fetched while a model file is read."""
-    code = (
-        "import sys\n"
-        "from microgen.models import load_model\n"
-        "import microgen.models.families, safetensors.torch, torch\n"
-        f"load_model({str(saved)!r})\n"
-        "seen = []\n"
-        "sys.addaudithook(lambda event, a: seen.append(event) if event in "
-        "('exec', 'compile', 'pickle.find_class', 'subprocess.Popen', 'os.system', 'socket.connect') else None)\n"
-        f"load_model({str(saved)!r})\n"
-        "print(seen)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -106,7 +106,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: p
     def full(*args: object, **kwargs: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(StorageError, match="no space left"):
         write(tmp_path, 8)
     assert {p.name for p in tmp_path.iterdir()} == {"000000000004.json", "000000000004.safetensors"}

@@ -45,7 +45,8 @@ def read(path: Path, options: Options) -> Recording:
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
     """Write all fields, losslessly compressed; the same structure gives the same bytes."""
-    with h5py.File(path, "w", userblock_size=SEAL_BYTES) as file:
+    # built in memory: on a full disk the HDF5 library itself would crash
+    with h5py.File(path, "w", driver="core", backing_store=False, userblock_size=SEAL_BYTES) as file:
         file.attrs.update(format=FORMAT, version=VERSION)
         _set_text(file, own.SPACING_KEY, list(structure.spacing))
         _set_text(file, "microgen:phases", list(structure.phases))
@@ -56,9 +57,10 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
             _set_text(file, RECIPE_KEY, dict(recipe))
         for name, values in structure.fields.items():
             file.create_dataset(f"fields/{name}", data=values, **_STORAGE)
-    seal = _seal(path)
-    with path.open("r+b") as stream:
-        stream.write(seal)
+        file.flush()
+        content = file.id.get_file_image()
+    seal = _SEAL + hashlib.sha256(content).hexdigest().encode()
+    path.write_bytes(seal.ljust(SEAL_BYTES, b"\0") + content)
 
 
 def _read_structure(file: h5py.File, path: Path, max_pixels: int) -> Microstructure:

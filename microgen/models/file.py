@@ -5,8 +5,11 @@ See the section *Model file* of ``docs/file_formats.md`` for the layout.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,13 +36,33 @@ def save_model(path: Path | str, model: Model) -> None:
     StorageError
         If the disk is full or the folder cannot be written.
     """
-    from safetensors.torch import save_file
-
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.net.state_dict().items()}
     header = model.header()
     about = {"version": VERSION, **header, "sha256": content_hash(header, tensors)}
     metadata = {FORMAT: _canonical(about)}  # one key: safetensors writes several in random order
-    write_whole(path, lambda temporary: save_file(tensors, str(temporary), metadata))
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors on the CPU as safetensors, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def fill(temporary: Path) -> None:
+        try:
+            save_file(dict(tensors), str(temporary), dict(metadata) if metadata else None)
+        except SafetensorError as error:  # it hides the error of the system in its text
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
+
+    write_whole(path, fill)
 
 
 def load_model(path: Path | str, *, device: str = "cpu") -> Model:
