@@ -68,6 +68,8 @@ class ModelPlan(Config):
 
     family: str = Field("diffusion", description="model family")
     parameterisation: Literal["edm", "ddpm"] = Field("edm", description="edm: Karras et al. 2022; ddpm: Ho et al. 2020")
+    noise_steps: int = Field(1000, ge=25, description="ddpm: number of steps")
+    betas: Literal["linear", "cosine"] = Field("linear", description="ddpm: schedule of the steps")
     channels: tuple[PositiveInt, ...] = Field((64, 96, 128), description="channels of each level of the U-Net")
     blocks: PositiveInt = Field(2, description="residual blocks per level")
     fold: PositiveInt = Field(2, description="pixels folded into channels along each axis; 1: finest detail, 4x cost")
