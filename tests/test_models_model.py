@@ -143,6 +143,41 @@ def test_extrapolation_is_possible_when_asked_for(model: Model) -> None:
     assert made.scalars["grain_size_um"] == 30.0
 
 
+@pytest.mark.parametrize("value", [0.0, -3.0])
+def test_what_is_learned_on_a_logarithmic_scale_is_positive(model: Model, value: float) -> None:
+    with pytest.raises(InputError, match="grain_size_um must be positive"):
+        model.request(Condition({"grain_size_um": value}), extrapolate=True)
+
+
+def test_batch_is_decided_where_it_decides_about_bits() -> None:
+    model = tiny_model()
+    assert "batch" not in model.request(batch=3).to_dict()
+    model.net.to("meta")  # any device but the CPU
+    assert model.request().to_dict()["batch"] == 16
+    assert model.request(batch=3).to_dict()["batch"] == 3
+
+
+def test_model_that_always_saw_its_condition_must_be_told(model: Model) -> None:
+    always = tiny_model(condition_dropout=0.0)
+    both = Condition({"grain_size_um": 10.0, "orientation_deg": 3.0})
+    assert always.request(both).condition.scalars == {"grain_size_um": 10.0}
+    with pytest.raises(InputError, match="must be told orientation_deg"):
+        always.request(GRAINS)
+    with pytest.raises(InputError, match="guidance = 1 only"):
+        always.request(both, guidance=2.0)
+    assert model.request(GRAINS, guidance=2.0).options.guidance == 2.0
+    assert tiny_model(condition_dropout=0.0, specs=()).request().condition.scalars == {}
+
+
+def test_presets_take_no_more_steps_than_the_model_has() -> None:
+    model = tiny_model(parameterisation="ddpm", noise_steps=30)
+    source = next(model.sample([0], preset="ddpm")).source
+    assert source["options"]["steps"] == 30
+    assert model.request(**source["options"]).to_dict()["options"] == source["options"]
+    with pytest.raises(InputError, match="1 to 30 steps, 31"):
+        model.request(preset="ddpm", steps=31)
+
+
 def test_directions_have_no_range(model: Model) -> None:
     assert pictures(model, [0], Condition({"orientation_deg": 190.0})) == pictures(
         model, [0], Condition({"orientation_deg": 10.0})
@@ -150,7 +185,18 @@ def test_directions_have_no_range(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"shape": (16,)}, {"shape": (4, 64)}, {"colour": 3}, {"preset": "x"}, {"batch": 0}, {"guidance": -1}]
+    "bad",
+    [
+        {"shape": (16,)},
+        {"shape": (4, 64)},
+        {"colour": 3},
+        {"preset": "x"},
+        {"batch": 0},
+        {"guidance": -1},
+        {"steps": 1},
+        {"schedule": "discrete", "steps": 1001},
+        {"guidance_interval": (3.0, 1.0)},
+    ],
 )
 def test_impossible_options_are_refused_before_any_work(model: Model, bad: dict[str, Any]) -> None:
     with pytest.raises(InputError):
@@ -211,8 +257,11 @@ def test_full_batches_are_filled_up_and_cut_again() -> None:
     assert seen == [[0, 1, 2], [3, 4, 4]]
 
 
-def test_precision_is_resolved_for_the_machine() -> None:
-    assert resolve_precision("auto", torch.device("cpu")) in ("fp32", "bf16")
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_precision_is_resolved_for_the_machine(monkeypatch: pytest.MonkeyPatch, has_bf16: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16, raising=False)
+    assert resolve_precision("auto", torch.device("cpu")) == ("bf16" if has_bf16 else "fp32")
+    assert resolve_precision("auto", torch.device("meta")) == "fp32"
     assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
     assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
 

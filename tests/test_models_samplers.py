@@ -53,7 +53,10 @@ def test_presets_reproduce_the_standard_deviation(
     assert made.mean().item() == pytest.approx(mean, abs=0.02 * std)
 
 
-@pytest.mark.parametrize(("preset", "evaluations"), [("fast", 10), ("standard", 20), ("fine", 79), ("ddim", 50)])
+@pytest.mark.parametrize(
+    ("preset", "evaluations"),
+    [("fast", 10), ("standard", 20), ("fine", 79), ("heun", 35), ("ddim", 50), ("ddpm", 1000)],
+)
 def test_presets_cost_what_their_table_says(preset: str, evaluations: int) -> None:
     asked: list[float] = []
 
@@ -64,10 +67,6 @@ def test_presets_cost_what_their_table_says(preset: str, evaluations: int) -> No
     integrate(counted, SeedNoise([0], (1, 4)), SampleOptions(preset=preset), EDM())
     assert len(asked) == evaluations
     assert PRESETS[preset].meaning.startswith(f"{evaluations} evaluations")
-
-
-def test_twenty_evaluations_are_fifty_times_cheaper_than_ancestral_ddpm() -> None:
-    assert PRESETS["ddpm"].steps / PRESETS["standard"].steps >= 50
 
 
 @pytest.mark.parametrize("sampler", [ddpm, partial(ddim, eta=1.0)])

@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+GPU_BATCH = 16
+"""Samples in work at a time on a GPU, unless the caller says otherwise."""
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -31,7 +34,7 @@ class Batches:
     precision
         ``"bf16"`` for mixed precision, else ``"fp32"``.
     batch
-        Samples in work at a time; default is one per CPU core, or 16 on a GPU.
+        Samples in work at a time; default is one per CPU core, or :data:`GPU_BATCH`.
     cancelled
         Set when the caller stops early; `make` should then fail soon.
     """
@@ -46,7 +49,7 @@ class Batches:
         """Yield ``(seed, sample)`` in the order of `seeds`, which are taken only as they are needed."""
         if self.device.type == "cpu":
             return self._one_by_one(seeds, self.batch or usable_cores())
-        return self._full_batches(seeds, self.batch or 16)
+        return self._full_batches(seeds, self.batch or GPU_BATCH)
 
     def _infer(self, some: Sequence[int]) -> Tensor:
         bf16 = self.precision == "bf16"
@@ -78,10 +81,9 @@ class Batches:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use: its share, where torchrun started several on this machine."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, allowed // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @contextlib.contextmanager

@@ -16,12 +16,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from microgen.core import Condition, ConditionSpec
+from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models.codec import Codec
 from microgen.models.guidance import canvas, guided, with_maps
 from microgen.models.noise import SeedNoise
-from microgen.models.options import SampleOptions, integrate
+from microgen.models.options import SampleOptions, fitted, integrate
 from microgen.models.precondition import DDPM, EDM, Preconditioning
 from microgen.models.samplers import Denoise
 from microgen.nets import Embedding, UNet
@@ -77,6 +77,7 @@ class Network(nn.Module):
     def __init__(self, config: Config, *, dims: int, channels: int, conditions: Sequence[ConditionSpec]) -> None:
         super().__init__()
         self.config, self.conditions = config, tuple(conditions)
+        self.precondition = config.precondition
         self.channels = channels
         numbers = sum(c.channels for c in conditions if c.kind == "scalar")
         # each map brings one more channel that says whether it is given
@@ -125,7 +126,7 @@ class Told:
 
 def build(config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> Network:
     """Make the network for a codec and its conditions; seed torch first to fix the weights."""
-    return Network(config, dims=len(codec.spacing_um), channels=1, conditions=conditions)
+    return Network(config, dims=codec.ndim, channels=codec.channels, conditions=conditions)
 
 
 def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Tensor]:
@@ -140,7 +141,7 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
         physical units.
     """
     net, x = state.net, batch["x"]
-    precondition = net.config.precondition
+    precondition = net.precondition
     u = torch.rand(len(x), generator=state.generator, device=x.device)
     # one noise level in each of B equal parts of the distribution: a quieter loss (Kingma et al. 2021, appendix I)
     sigma = precondition.draw((torch.arange(len(x), device=x.device) + u) / len(x))
@@ -156,6 +157,24 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     return {"loss": loss.detach()}
 
 
+def check(model: Model, condition: Condition, options: SampleOptions) -> SampleOptions:
+    """Return `options` with what the model decides filled in.
+
+    Raises
+    ------
+    InputError
+        For options that cannot be sampled with, and for what a model that never saw a hidden condition cannot do.
+    """
+    net: Any = model.net
+    if net.conditions and not net.config.condition_dropout:
+        missing = [c.name for c in net.conditions if c.name not in {**condition.scalars, **condition.maps}]
+        if missing:
+            raise InputError(f"this model was trained with condition_dropout = 0 and must be told {', '.join(missing)}")
+        if options.guidance != 1:
+            raise InputError("this model was trained with condition_dropout = 0, which leaves guidance = 1 only")
+    return fitted(options, net.precondition)
+
+
 def generate(
     model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
 ) -> Tensor:
@@ -169,18 +188,21 @@ def generate(
     obeying, free = (_on_canvas(model, t, shape, options) for t in (told, told.nothing()))
     interval = options.guidance_interval or (0.0, math.inf)
     denoise = guided(obeying, free, options.guidance, interval=interval)
-    return integrate(denoise, noise, options, net.config.precondition)
+    return integrate(denoise, noise, options, net.precondition)
 
 
 def _on_canvas(model: Model, told: Told, shape: Sequence[int], options: SampleOptions) -> Denoise:
     """Denoiser of a canvas of any size, with its conditions built in."""
     net: Any = model.net
+    whole = all(
+        n % net.unet.multiple == 0 for n in shape
+    )  # elsewhere the network pads, and wraps around what it padded
     denoise = canvas(
         denoiser(net, told),
         shape,
         model.patch,
         periodic=options.periodic,
-        circular=net.config.circular,
+        circular=net.config.circular and whole,
         window=options.window,
     )
     return with_maps(denoise, told.maps)
@@ -200,7 +222,7 @@ def denoiser(net: Network, told: Told, *, autocast: Autocast = nullcontext) -> D
                 result: Tensor = net(torch.cat([scaled, maps], 1), level_B, told.numbers, told.present)
                 return result
 
-        return net.config.precondition.denoise(network, field, sigma)
+        return net.precondition.denoise(network, field, sigma)
 
     return denoise
 

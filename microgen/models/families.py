@@ -1,4 +1,4 @@
-"""The table of model families: one module each, with the same four names and no base class.
+"""The table of model families: one module each, with the same five names and no base class.
 
 Config
     Configuration (:class:`microgen.core.config.Config`), kept in the model file as JSON.
@@ -6,6 +6,8 @@ build(config, *, codec, conditions)
     The untrained network.
 train_step(state, batch, step)
     One training step; returns the numbers to log.
+check(model, condition, options)
+    The sampling options with what the model decides filled in; InputError for what it cannot do.
 generate(model, seeds, condition, shape, options)
     One encoded sample per seed, a tensor ``(B, C, *S)``; all randomness from the seeds
     (:class:`microgen.models.noise.SeedNoise`).

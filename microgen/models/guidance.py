@@ -35,8 +35,7 @@ def guided(
         alone, which costs one evaluation and keeps variety (Kynkäänniemi et al. 2024, doi:10.48550/arXiv.2404.07724).
     """
     low, high = interval
-    if not 0 <= low < high:
-        raise InputError(f"the guidance interval must be 0 <= low < high, got {low:g} and {high:g}")
+    check_interval(low, high)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         if weight == 1 or not low < float(sigma.max()) <= high:
@@ -45,6 +44,12 @@ def guided(
         return base if weight == 0 else torch.lerp(base, conditional(x, sigma), weight)
 
     return denoise
+
+
+def check_interval(low: float, high: float) -> None:
+    """Refuse an interval of noise levels that is empty or reaches below 0."""
+    if not 0 <= low < high:
+        raise InputError(f"the guidance interval must be 0 <= low < high, got {low:g} and {high:g}")
 
 
 def with_maps(denoise: Denoise, maps: Tensor) -> Denoise:
@@ -126,7 +131,9 @@ def canvas(
     periodic
         The canvas shall tile without a seam.
     circular
-        Whether the network wraps around by itself.
+        Whether the network wraps around by itself at this shape. In windows it then sees their own far side instead
+        of what lies beyond them; blending, which gives the borders of windows no weight, hides that as it hides
+        the zeros that other networks see there.
     window
         Side of the windows; default is the whole canvas up to :data:`DIRECT_POINTS`, beyond it 512 (64 in 3-D).
     """

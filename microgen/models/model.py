@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from microgen.core import FIELDS, Condition, ConditionSpec, InputError, Microstructure
-from microgen.models.batches import Batches
+from microgen.models.batches import GPU_BATCH, Batches
 from microgen.models.codec import Codec
 from microgen.models.file import content_hash
 from microgen.models.options import SampleOptions, resolve_precision, sample_options
@@ -33,7 +34,7 @@ class Request:
     device
         Kind of device.
     batch
-        Samples in work at a time; on a GPU it decides about the last bits.
+        Samples in work at a time; on a GPU it decides about the last bits and is always set.
     """
 
     condition: Condition
@@ -44,14 +45,16 @@ class Request:
     batch: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form for recipes; ``options`` can be given to :meth:`Model.sample` again."""
+        """JSON-able form for recipes: ``options`` are those of :meth:`Model.sample`; maps are named by hash."""
         preset = self.options.resolved()
         resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
         options = self.options.model_dump(mode="json", exclude_defaults=True)
         options |= {"preset": self.options.preset, **resolved, "precision": self.precision}
         scalars = {**self.condition.scalars, **_uniform(self.condition.maps)}
+        drawn = {name: _named(m) for name, m in sorted(self.condition.maps.items()) if name not in scalars}
         return {
             "condition": dict(sorted(scalars.items())),
+            **({"maps": drawn} if drawn else {}),
             "shape": list(self.shape),
             "options": dict(sorted(options.items())),
             "device": self.device,
@@ -162,13 +165,16 @@ class Model:
         **options: Any,
     ) -> Request:
         """Check what :meth:`sample` is asked for, fill in the defaults, and return it without sampling."""
-        chosen = sample_options(options)
+        from microgen.models.families import FAMILIES
+
         grid = self._checked_shape(shape)
         wanted = self._checked_condition(condition or Condition(), grid, extrapolate=extrapolate)
         if batch is not None and batch < 1:
             raise InputError(f"batch must be at least 1, got {batch}")
+        chosen = FAMILIES[self.family].check(self, wanted, sample_options(options))
         precision = resolve_precision(chosen.precision, self.device)
-        return Request(wanted, grid, chosen, precision, self.device.type, batch)
+        used = batch or (None if self.device.type == "cpu" else GPU_BATCH)
+        return Request(wanted, grid, chosen, precision, self.device.type, used)
 
     def _checked_shape(self, shape: Sequence[int] | None) -> tuple[int, ...]:
         """Return the shape of a sample, or say why it is impossible."""
@@ -231,6 +237,8 @@ def _check_range(spec: ConditionSpec, values: NDArray[Any], *, extrapolate: bool
         raise InputError(f"the condition {spec.name!r} holds NaN or infinite values")
     tolerance = 1e-6 * (spec.high - spec.low)
     low, high = float(values.min()), float(values.max())
+    if spec.scale == "log" and low <= 0:
+        raise InputError(f"{spec.name} must be positive, got {low:g}")
     if extrapolate or spec.scale == "axial" or (spec.low - tolerance <= low and high <= spec.high + tolerance):
         return
     got = f"{low:g}" if low == high else f"{low:g} .. {high:g}"
@@ -243,6 +251,12 @@ def _check_range(spec: ConditionSpec, values: NDArray[Any], *, extrapolate: bool
 def _uniform(maps: Mapping[str, NDArray[Any]]) -> dict[str, float]:
     """Maps of one value, as scalars."""
     return {name: float(m.flat[0]) for name, m in maps.items() if m.min() == m.max()}
+
+
+def _named(values: NDArray[Any]) -> dict[str, Any]:
+    """Hash of a map's float64 values, and its shape."""
+    data = np.ascontiguousarray(values, "<f8").tobytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "shape": list(values.shape)}
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from microgen.core import InputError
 from microgen.core.config import Config, validate
 from microgen.models import schedules
+from microgen.models.guidance import check_interval
 from microgen.models.noise import SeedNoise
 from microgen.models.precondition import Preconditioning
 from microgen.models.samplers import SAMPLERS, Callback, Denoise
@@ -103,14 +104,41 @@ def integrate(
     callback: Callback | None = None,
 ) -> Tensor:
     """Run the sampler that `options` name, from pure noise to clean encoded samples ``(B, C, *S)``."""
-    preset = options.resolved()
-    if preset.schedule == "discrete":
-        sigmas = schedules.discrete(precondition.table, preset.steps)
-    else:
-        sigmas = schedules.SCHEDULES[preset.schedule](preset.steps, precondition.sigma_min, precondition.sigma_max)
+    preset, sigmas = options.resolved(), noise_levels(options, precondition)
     settings: dict[str, Any] = dict(preset.settings)
     start = noise.start() * float(sigmas[0])
     return SAMPLERS[preset.sampler](denoise, start, sigmas, noise=noise, callback=callback, **settings)
+
+
+def noise_levels(options: SampleOptions, precondition: Preconditioning) -> Tensor:
+    """Return the falling noise levels, float64 ``(steps + 1,)`` with a last 0, that `options` name for a model.
+
+    Raises
+    ------
+    InputError
+        If the schedule has no such number of steps.
+    """
+    preset = options.resolved()
+    if preset.schedule == "discrete":
+        return schedules.discrete(precondition.table, preset.steps)
+    return schedules.SCHEDULES[preset.schedule](preset.steps, precondition.sigma_min, precondition.sigma_max)
+
+
+def fitted(options: SampleOptions, precondition: Preconditioning) -> SampleOptions:
+    """Return `options` with no more steps of a preset than the model has, if they can be sampled with at all.
+
+    Raises
+    ------
+    InputError
+        If the schedule has no such number of steps, or the guidance interval is empty.
+    """
+    preset = options.resolved()
+    if preset.schedule == "discrete" and options.steps is None and preset.steps > len(precondition.table):
+        options = options.model_copy(update={"steps": len(precondition.table)})
+    noise_levels(options, precondition)
+    if options.guidance_interval is not None:
+        check_interval(*options.guidance_interval)
+    return options
 
 
 def resolve_precision(wanted: str, device: torch.device) -> Literal["fp32", "bf16"]:

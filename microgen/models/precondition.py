@@ -96,8 +96,9 @@ class DDPM:
     @cached_property
     def table(self) -> Tensor:
         """Rising noise levels ``sqrt((1 - alpha_bar) / alpha_bar)`` of the T steps."""
-        alpha_bar = torch.cumprod(1 - _betas(self.betas, self.steps), 0)
-        return ((1 - alpha_bar) / alpha_bar).sqrt()
+        with torch.inference_mode(mode=False):  # kept, and also used in training
+            alpha_bar = torch.cumprod(1 - _betas(self.betas, self.steps), 0)
+            return ((1 - alpha_bar) / alpha_bar).sqrt()
 
     @property
     def sigma_min(self) -> float:

@@ -106,7 +106,8 @@ class UNet(nn.Module):
 class Embedding(nn.Module):
     """Sum of embedded numbers, passed through two layers: the vector that modulates the U-Net.
 
-    Each number is seen through fixed random Fourier features (Tancik et al. 2020), of its own frequency scale.
+    Each number is seen through cosines and sines of fixed frequencies, evenly spaced on a logarithmic scale
+    (Fourier features, Tancik et al. 2020, doi:10.48550/arXiv.2006.10739).
 
     Parameters
     ----------
