@@ -18,6 +18,9 @@ class Claims:
     The operating system gives a claim up when its process ends, however it ends. Where a file system has no locks
     everything is granted: work may then be done twice, but files are still published once.
 
+    The file is never deleted: whoever came later would make a new one and share no locks with those who still
+    hold the old one.
+
     Parameters
     ----------
     path
@@ -60,20 +63,24 @@ class Claims:
             if error.errno in _TAKEN:
                 raise
 
-    def remove(self) -> None:
-        """Delete the file once nothing is left to claim; others that have it open are not disturbed."""
-        if os.name != "nt":  # Windows does not delete open files
-            self._path.unlink(missing_ok=True)
+    def others(self) -> bool:
+        """Tell whether another process holds any claim at this moment; claims of this one are given back."""
+        try:
+            _lock(self._handle, 0, free=False, count=_LAST)
+        except OSError as error:
+            return error.errno in _TAKEN
+        _lock(self._handle, 0, free=True, count=_LAST)
+        return False
 
 
-def _lock(handle: int, byte: int, *, free: bool) -> None:
+def _lock(handle: int, byte: int, *, free: bool, count: int = 1) -> None:
     if os.name == "nt":
         import msvcrt
 
         windows: Any = msvcrt
         os.lseek(handle, byte % 2**30, os.SEEK_SET)
-        windows.locking(handle, windows.LK_UNLCK if free else windows.LK_NBLCK, 1)
+        windows.locking(handle, windows.LK_UNLCK if free else windows.LK_NBLCK, min(count, 2**30))
         return
     import fcntl
 
-    fcntl.lockf(handle, fcntl.LOCK_UN if free else fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+    fcntl.lockf(handle, fcntl.LOCK_UN if free else fcntl.LOCK_EX | fcntl.LOCK_NB, count, byte)

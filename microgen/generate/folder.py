@@ -11,13 +11,19 @@ from typing import Any
 from microgen import io
 from microgen.core import InputError, Microstructure
 from microgen.core.files import write_bytes
-from microgen.core.recipe import recipe
+from microgen.core.recipe import RECIPE_KEY, recipe
 from microgen.generate.claims import Claims
+from microgen.generate.watch import count_samples, sample_name
 
 FORMATS = ("png", "tif", "h5")
 MANIFEST = "manifest.json"
+CLAIMS = ".claims"
 _PATIENCE = 0.2
 """Seconds between looks at what other processes still work on."""
+
+_ANY = 2**62
+_MARKS = (RECIPE_KEY.encode(), b"microgen-sample")
+_FOREIGN = "{} was not made with these settings; move it away or choose another folder"
 
 Draw = Callable[[Iterable[int]], Iterator[Microstructure]]
 """Makes one Microstructure per seed, with the seed in its source; takes seeds only as it needs them."""
@@ -41,6 +47,7 @@ class SampleFolder:
     ------
     InputError
         If the folder already holds samples made with other settings; the message names the first difference.
+        A folder that was prepared and holds no samples takes the new settings.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], *, suffix: str, model_path: str) -> None:
@@ -48,13 +55,18 @@ class SampleFolder:
             raise InputError(f"samples are written as {', '.join(FORMATS)}; {suffix!r} is not one of them")
         self.path, self.suffix, self._about, self._model_path = path, suffix, dict(about), model_path
         manifest = {"format": "microgen-samples", "version": 1, "file_format": suffix, **about}
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        if not write_bytes(path / MANIFEST, text.encode(), exclusive=True):
-            _check_same(path / MANIFEST, manifest)
+        text = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
+        if not write_bytes(path / MANIFEST, text, exclusive=True):
+            try:
+                _check_same(path / MANIFEST, manifest)
+            except InputError:
+                if not self._is_unused():
+                    raise
+                write_bytes(path / MANIFEST, text)
 
     def file(self, seed: int) -> Path:
         """Path of a sample."""
-        return self.path / f"seed_{seed:06d}.{self.suffix}"
+        return self.path / sample_name(seed, self.suffix)
 
     def fill(self, seeds: Sequence[int], draw: Draw) -> int:
         """Make every sample that is missing, side by side with other processes; return how many were made here.
@@ -63,7 +75,7 @@ class SampleFolder:
         leaves is taken over.
         """
         made = 0
-        with Claims(self.path / ".claims") as claims:
+        with Claims(self.path / CLAIMS) as claims:
             todo = list(seeds)
             while todo:
                 done: set[int] = set()
@@ -75,8 +87,12 @@ class SampleFolder:
                 todo = [seed for seed in todo if seed not in done]
                 if todo and not done:
                     time.sleep(_PATIENCE)
-            claims.remove()
         return made
+
+    def _is_unused(self) -> bool:
+        """Tell whether there are no samples, of any format, and nobody works on one."""
+        with Claims(self.path / CLAIMS) as claims:
+            return not claims.others() and not any(count_samples([self.path], suffix) for suffix in FORMATS)
 
     def _claimed(self, seeds: Sequence[int], claims: Claims, done: set[int]) -> Iterator[int]:
         """Yield the seeds to work on: claimed, and not there yet. Those found complete are added to `done`."""
@@ -100,23 +116,33 @@ class SampleFolder:
         return found
 
     def _is_valid(self, seed: int) -> bool:
-        """Tell whether the sample is there; a damaged one, which we hold the claim of, is removed."""
+        """Tell whether the sample is there; a damaged one of ours, which we hold the claim of, is removed."""
         path = self.file(seed)
         if not path.exists():
             return False
         try:
-            found = io.read(path)[0].source.get("recipe")
-        except InputError:
+            found = io.read(path, max_pixels=_ANY)[0].source.get("recipe")
+        except InputError as error:
+            if not _is_damaged(path, error):
+                raise InputError(_FOREIGN.format(path)) from error
             path.unlink(missing_ok=True)
             return False
-        expected = {**self._about, "seed": seed}
+        expected = {"maps": None, "batch": None, **self._about, "seed": seed}
         if found is None or any(found.get(key) != value for key, value in expected.items()):
-            raise InputError(f"{path} was not made with these settings; move it away or choose another folder")
+            raise InputError(_FOREIGN.format(path))
         return True
 
     def _publish(self, sample: Microstructure) -> bool:
         details = recipe("sample", model=self._model_path, **sample.source)
         return io.write(self.file(sample.source["seed"]), sample, details, exclusive=True)
+
+
+def _is_damaged(path: Path, error: InputError) -> bool:
+    """Tell a sample that lost a part from a file of somebody else, or one that cannot be opened just now."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+        raise error.__cause__
+    data = path.read_bytes()
+    return not data.strip(b"\0") or any(mark in data for mark in _MARKS)
 
 
 def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ from microgen.generate.watch import count_samples
 from microgen.models.file import load_model
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from microgen.models.model import Model
 
 
@@ -100,7 +102,7 @@ def preview_request(
     Returns
     -------
     dict
-        ``count`` files in all, ``present`` of them already, ``model_sha256``, ``folders``, and the ``requests`` with
+        ``count`` files in all, ``present`` of these already, ``model_sha256``, ``folders``, and the ``requests`` with
         all defaults filled in.
     """
     loaded = load_model(find_model(model))
@@ -109,14 +111,20 @@ def preview_request(
     folders = condition_folders(Path(out), wanted)
     return {
         "count": len(folders) * len(set(seeds)),
-        "present": count_samples(folders, file_format),
+        "present": count_samples(folders, file_format, seeds=seeds),
         "model_sha256": loaded.sha256,
         "folders": [str(folder) for folder in folders],
         "requests": requests,
     }
 
 
-def remake(recipe: Mapping[str, Any], folder: Path | str) -> Microstructure:
+def remake(
+    recipe: Mapping[str, Any],
+    folder: Path | str,
+    *,
+    model: Path | str | None = None,
+    maps: Mapping[str, NDArray[Any]] | None = None,
+) -> Microstructure:
     """Make a sample again from the recipe in its file.
 
     Parameters
@@ -125,17 +133,29 @@ def remake(recipe: Mapping[str, Any], folder: Path | str) -> Microstructure:
         From :func:`microgen.io.read_recipe`.
     folder
         Where the file lies: the model is named relative to it.
+    model
+        Where the model is now, if it was moved.
+    maps
+        The condition maps that the recipe names by their hash, where it does.
 
     Raises
     ------
     InputError
-        If the model is not there, or is another one than it was.
+        If the model is not there, or if it or a map is another one than it was.
     """
-    model = load_model(find_model(Path(folder) / recipe["model"]), device=resolve_device(recipe["device"]))
-    if model.sha256 != recipe["model_sha256"]:
-        raise InputError(f"{recipe['model']} is another model than the one this sample was made with")
+    file = find_model(model or Path(folder) / recipe["model"])
+    loaded = load_model(file, device=resolve_device(recipe["device"]))
+    if loaded.sha256 != recipe["model_sha256"]:
+        raise InputError(
+            f"{file} is not the model that made this sample: its hash is {loaded.sha256[:12]}..., "
+            f"the recipe has {recipe['model_sha256'][:12]}..."
+        )
+    condition = Condition(recipe["condition"], maps or {})
     asked = {"shape": recipe["shape"], "batch": recipe.get("batch"), "extrapolate": True, **recipe["options"]}
-    return next(model.sample([recipe["seed"]], Condition(recipe["condition"]), **asked))
+    if loaded.request(condition, **asked).to_dict().get("maps") != recipe.get("maps"):
+        names = ", ".join(recipe.get("maps", maps or {}))
+        raise InputError(f"this sample was made with other condition maps; the recipe has only the hash of {names}")
+    return next(loaded.sample([recipe["seed"]], condition, **asked))
 
 
 def find_model(model: Path | str) -> Path:

@@ -5,22 +5,33 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 Report = Callable[[int, int, float], None]
 """Called with samples done, samples in all, and samples per second since the start."""
 
 
-def count_samples(folders: Sequence[Path], suffix: str) -> int:
-    """Number of finished samples in `folders`; a folder that is not there yet has none."""
+def sample_name(seed: int, suffix: str) -> str:
+    """Name of a sample's file.
+
+    >>> sample_name(17, "png")
+    'seed_000017.png'
+    """
+    return f"seed_{seed:06d}.{suffix}"
+
+
+def count_samples(folders: Sequence[Path], suffix: str, *, seeds: Iterable[int] | None = None) -> int:
+    """Number of finished samples in `folders`, of all seeds or of `seeds`; a missing folder has none."""
+    wanted = None if seeds is None else {sample_name(seed, suffix) for seed in seeds}
     found = 0
     for folder in folders:
         try:
             with os.scandir(folder) as entries:
-                found += sum(e.name.startswith("seed_") and e.name.endswith(f".{suffix}") for e in entries)
+                names = [e.name for e in entries if e.name.startswith("seed_") and e.name.endswith(f".{suffix}")]
         except FileNotFoundError:
             continue
+        found += len(names if wanted is None else wanted.intersection(names))
     return found
 
 
