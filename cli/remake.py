@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microgen import io
-from microgen.core import Condition, InputError, Microstructure
+from microgen.core import InputError, Microstructure
 from microgen.core.recipe import recipe as make_recipe
 
 Recipe = Mapping[str, Any]
@@ -54,19 +54,9 @@ def _changed(then: Recipe, now: Recipe) -> list[str]:
 
 
 def _sample(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstructure, dict[str, Any]]:
-    from microgen.generate.sampling import find_model, resolve_device
-    from microgen.models import load_model
+    from microgen import generate
 
-    file = find_model(model or _named_model(path, recipe))
-    loaded = load_model(file, device=resolve_device(recipe["device"]))
-    if loaded.sha256 != recipe["model_sha256"]:
-        raise InputError(
-            f"{file} is not the model that made {path}: its hash is {loaded.sha256[:12]}..., the recipe has "
-            f"{recipe['model_sha256'][:12]}...; give the right one with --model"
-        )
-    condition = Condition(recipe["condition"])
-    shape, options = recipe["shape"], recipe["options"]
-    made = next(loaded.sample([recipe["seed"]], condition, shape, extrapolate=True, batch=1, **options))
+    made = generate.remake(recipe, path.parent, model=model or _named_model(path, recipe))
     return made, make_recipe("sample", model=recipe["model"], **made.source)
 
 

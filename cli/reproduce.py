@@ -31,6 +31,8 @@ def command(ctx: click.Context, path: Path, out: Path | None, model: Path | None
 
     from .remake import differences, recipe_of, remake
 
+    if out and out.exists() and out.samefile(path):
+        raise click.BadParameter(f"{out} is the file to compare with; choose another name", param_hint="OUT")
     then = recipe_of(path)
     structure, now = remake(path, then, model)
     with tempfile.TemporaryDirectory() as folder:

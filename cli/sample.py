@@ -13,7 +13,7 @@ import click
 
 from microgen.core import Condition, InputError
 
-from .options import print_result
+from .options import parse_size, print_result
 
 
 @click.command()
@@ -27,13 +27,22 @@ from .options import print_result
     metavar="NAME=VALUE[,VALUE...]",
     help="Ask for a value in physical units; several values give one folder each (repeatable).",
 )
-@click.option("--size", metavar="YxX[xZ]", help="Grid points, 512x768 or 96x96x96; default is the training patch.")
+@click.option(
+    "--size",
+    type=parse_size,
+    metavar="[Zx]YxX",
+    help="Grid points, 512x768 or 96x96x96; default: training patch.",
+)
 @click.option("--periodic", is_flag=True, help="Make structures that tile without a seam.")
 @click.option("--preset", help="fast, standard (default), fine, heun, euler, ddim, ddpm.")
 @click.option("--sampler", help="Sampler instead of the preset's.")
-@click.option("--steps", type=click.IntRange(min=2), help="Noise levels instead of the preset's.")
+@click.option("--schedule", help="Noise levels instead of the preset's: karras, exponential, discrete.")
+@click.option("--steps", type=click.IntRange(min=2), help="Number of noise levels instead of the preset's.")
 @click.option(
     "--guidance", type=click.FloatRange(min=0), help="1 as trained (default); more exaggerates the condition."
+)
+@click.option(
+    "--guidance-interval", type=(float, float), metavar="LOW HIGH", help="Noise levels between which guidance holds."
 )
 @click.option("--window", type=click.IntRange(min=16), help="Side of the windows in which large canvases are made.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic.")
@@ -47,7 +56,7 @@ def command(
     out: Path,
     seeds: str,
     wishes: tuple[str, ...],
-    size: str | None,
+    size: tuple[int, ...] | None,
     file_format: str,
     devices: int,
     dry_run: bool,
@@ -70,9 +79,9 @@ def command(
         "out": out,
         "seeds": parse_seeds(seeds),
         "conditions": _conditions(wishes),
-        "shape": _shape(size),
+        "shape": size,
         "file_format": file_format,
-        **{name: value for name, value in options.items() if value not in (None, False)},
+        **{name: value for name, value in options.items() if value is not None and value is not False},
     }
     if dry_run:
         from microgen.generate import preview_request
@@ -132,15 +141,6 @@ def _conditions(wishes: Sequence[str]) -> list[Condition]:
             raise InputError(f"conditions are written once each as name=value or name=value,value; {wish!r} is not")
         values[name.strip()] = numbers
     return [Condition(dict(zip(values, some, strict=True))) for some in itertools.product(*values.values())]
-
-
-def _shape(size: str | None) -> tuple[int, ...] | None:
-    if size is None:
-        return None
-    try:
-        return tuple(int(part) for part in size.lower().split("x"))
-    except ValueError:
-        raise InputError(f"sizes are written like 512x768 or 96x96x96; {size!r} is not") from None
 
 
 def _has_gpu() -> bool:

@@ -10,7 +10,7 @@ import click
 
 from microgen.core import InputError
 
-from .options import print_result, say
+from .options import parse_size, print_result, say
 
 
 @click.command()
@@ -18,7 +18,7 @@ from .options import print_result, say
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-n", "count", type=click.IntRange(min=1), help="Number of structures: short for --seeds 0-(n-1).")
 @click.option("--seeds", help="Which structures, like 0-9,15; one seed is one structure.  [default: 0]")
-@click.option("--size", default="256x256", show_default=True, metavar="YxX|ZxYxX", help="Grid points.")
+@click.option("--size", type=parse_size, default="256x256", show_default=True, metavar="[Zx]YxX", help="Grid points.")
 @click.option("--pixel-size-um", type=float, required=True, help="Distance of grid points in micrometres.")
 @click.option("--grain-size-um", metavar="F|LOW:HIGH", help="Mean lineal intercept of the grains (polycrystal).")
 @click.option("--aspect-ratio", metavar="F|LOW:HIGH", help="Length over width of the grains (polycrystal).")
@@ -33,7 +33,7 @@ def command(
     out: Path,
     count: int | None,
     seeds: str | None,
-    size: str,
+    size: tuple[int, ...],
     pixel_size_um: float,
     periodic: bool | None,
     file_format: str | None,
@@ -50,7 +50,7 @@ def command(
     \b
     Example:  microgen synth polycrystal micrographs -n 20 --pixel-size-um 0.5 --grain-size-um 5:20
     """
-    shape = _shape(size)
+    shape = list(size)
     ending = file_format or ("png" if len(shape) == 2 else "h5")
     base = {"kind": kind, "shape": shape, "spacing": [pixel_size_um] * len(shape)}
     jobs = []
@@ -86,16 +86,6 @@ def _write(path: Path, details: dict[str, Any]) -> bool:
         return False
     io.write(path, make(details), now)
     return True
-
-
-def _shape(size: str) -> list[int]:
-    try:
-        shape = [int(part) for part in size.lower().split("x")]
-    except ValueError:
-        shape = []
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise click.BadParameter(f"sizes are written like 512x768 or 96x96x96; {size!r} is not", param_hint="--size")
-    return shape
 
 
 def _seeds(count: int | None, seeds: str | None) -> list[int]:
