@@ -42,8 +42,9 @@ def command(
     """Compare generated structures with real ones and write the report.
 
     REAL is a data set made by `microgen prepare` (its held-out pictures are the reference) or a folder of pictures
-    that were not trained on. GENERATED is a folder of samples. The page says for every descriptor how far generated
-    lies from real, as a multiple of how far real pictures lie from each other; up to 1.5 counts as like real.
+    that were not trained on. GENERATED is a folder of samples of one model. The page says for every descriptor how
+    far generated lies from real, as a multiple of how far real pictures lie from each other; up to 1.5 counts as
+    like real.
     In Python: microgen.evaluate.files.evaluate_files().
 
     \b

@@ -36,10 +36,10 @@ def command(
 ) -> None:
     """Give it a folder of micrographs: prepare, train, sample and evaluate in one.
 
-    OUT will hold the data set with its plan, the run with the model, samples at five sizes over the learned range
-    and samples with the sizes of the held-out images, one picture of them, the report and a summary. The same
-    command again goes on where it was interrupted and skips what is done. --config and --set change the other
-    settings (samples_per_value=64, values=[10,20,40], sample.preset=fine) and, under plan, those of the plan
+    OUT will hold the data set with its plan, the run with the model, 64 samples at each of five sizes that real
+    images show, samples with the sizes of the held-out images, one picture of them, the report and a summary. The
+    same command again goes on where it was interrupted and skips what is done. --config and --set change the other
+    settings (samples_per_value=16, values=[10,20,40], sample.preset=fine) and, under plan, those of the plan
     (plan=["train.batch=32"]).
     Library twins: microgen.data.prepare, microgen.train.train, microgen.generate.sample_to_folder,
     microgen.evaluate.evaluate.

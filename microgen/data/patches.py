@@ -56,7 +56,8 @@ class Patches:
     """Crops of one split of a data set.
 
     Every image is resampled once and kept in memory. Nothing is normalised: brightness and contrast are part
-    of the data. The scalar condition of a crop is what its own pixels show.
+    of the data. The scalar condition of a crop is what its part of the picture shows; boundaries are found in the
+    whole picture.
 
     Parameters
     ----------
