@@ -17,7 +17,7 @@ from microgen.evaluate.draws import Pool
 from microgen.evaluate.features import features
 from microgen.evaluate.ratio import distances, make_draws
 
-WINDOWS, BETWEEN, SAMPLES, SIZES, EXPERIMENTS = 20, 0.3, 100, 5, 100
+WINDOWS, BETWEEN, SAMPLES, SIZES, EXPERIMENTS = 20, 0.3, 100, 5, 50
 
 
 def ratio(seed: int, held_out: int, train: int, bias: float, *, sized: bool) -> float:

@@ -92,7 +92,8 @@ def _chosen(paths: Paths, condition: ConditionSpec, settings: FitSettings, stage
 
     def choose() -> dict[str, Any]:
         held, train = (window_values(paths, condition, split) for split in ("held_out", "train"))
-        levels = quantiles(held, _middles(min(LEVELS, settings.samples_like_held_out)), settings.windows)
+        total = settings.samples_like_held_out
+        levels = quantiles(held, _middles(min(LEVELS, total)), min(total, settings.windows))
         both = (np.concatenate([held[0], train[0]]), np.concatenate([held[1], train[1]]))
         low, high = quantiles(both, np.array(COVERED), len(both[0])).clip(condition.low, condition.high)
         return {

@@ -49,9 +49,10 @@ def plan(job: Job, asked: Mapping[str, Array]) -> Plan:
     values = np.full(len(job.windows), np.nan)
     for kind in ("held_out", "train"):
         values[job.sets[kind]] = job.conditions[name][kind][1]
-    if not _is_unlike(asked[name], values, everything["held_out"]):
+    free = _wanted(everything, 1)
+    if not _is_unlike(asked[name], values, everything["held_out"], int(free[0])):
         note = f"The requested {name} is distributed like that of the held-out windows, so all windows are compared."
-        return Plan(everything, _wanted(everything, 1), [note])
+        return Plan(everything, free, [note])
     found = requests.match(asked[name], values)
     classes = {name: found.real[job.origin[pool.index]] for name, pool in everything.items()}
     classes["generated"] = found.generated
@@ -64,9 +65,9 @@ def plan(job: Job, asked: Mapping[str, Array]) -> Plan:
     return Plan({name: pool.part(used[pool.strata]) for name, pool in pools.items()}, wanted, notes)
 
 
-def _is_unlike(asked: Array, values: Array, held_out: Pool) -> bool:
-    """Whether requests are distributed unlike held-out windows, these weighted as they are drawn."""
-    weight = chances(held_out.groups, len(asked))
+def _is_unlike(asked: Array, values: Array, held_out: Pool, drawn: int) -> bool:
+    """Whether requests are distributed unlike held-out windows, these weighted by their chance to be drawn."""
+    weight = chances(held_out.groups, max(drawn, 1))
     known = np.isfinite(values[held_out.index])
     return not known.any() or requests.unlike(asked, values[held_out.index][known], weight[known])
 
