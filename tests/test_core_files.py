@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from pathlib import Path
 
@@ -64,6 +63,8 @@ def test_a_held_lock_names_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_locks_is_no_other_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

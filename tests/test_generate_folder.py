@@ -239,6 +239,14 @@ def test_settings_of_a_folder_that_never_got_a_sample_are_replaced(model: Path, 
     assert json.loads((tmp_path / "manifest.json").read_text())["shape"] == [16, 16]
 
 
+@pytest.mark.parametrize("text", ["no json", "[]", '{"name": "my page"}'])
+def test_a_manifest_of_somebody_else_is_kept(model: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="choose another folder"):
+        fill(model, tmp_path, 1)
+    assert (tmp_path / "manifest.json").read_text() == text
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -16,6 +16,7 @@ from microgen.generate.claims import Claims
 from microgen.generate.watch import count_samples, sample_name
 
 FORMATS = ("png", "tif", "h5")
+FORMAT = "microgen-samples"
 MANIFEST = "manifest.json"
 CLAIMS = ".claims"
 _PATIENCE = 0.2
@@ -54,13 +55,13 @@ class SampleFolder:
         if suffix not in FORMATS:
             raise InputError(f"samples are written as {', '.join(FORMATS)}; {suffix!r} is not one of them")
         self.path, self.suffix, self._about, self._model_path = path, suffix, dict(about), model_path
-        manifest = {"format": "microgen-samples", "version": 1, "file_format": suffix, **about}
+        manifest = {"format": FORMAT, "version": 1, "file_format": suffix, **about}
         text = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
         if not write_bytes(path / MANIFEST, text, exclusive=True):
             try:
                 _check_same(path / MANIFEST, manifest)
             except InputError:
-                if not self._is_unused():
+                if not (_is_manifest(path / MANIFEST) and self._is_unused()):
                     raise
                 write_bytes(path / MANIFEST, text)
 
@@ -143,6 +144,15 @@ def _is_damaged(path: Path, error: InputError) -> bool:
         raise error.__cause__
     data = path.read_bytes()
     return not data.strip(b"\0") or any(mark in data for mark in _MARKS)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Tell our manifest from a file of somebody else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("format") == FORMAT
 
 
 def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:
