@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ SAMPLES = 4
 _SPEC = ConditionSpec("grain_size_um", "scalar", 5, 50, "log")
 _WANTED = Condition({"grain_size_um": 15.0})
 SECONDS = 3.0
-"""Time given to each of the two measurements; one step is always taken."""
+"""Time given to each measurement; one step is always taken."""
 
 
 def speed() -> dict[str, Any]:
@@ -28,24 +28,47 @@ def speed() -> dict[str, Any]:
     state = _State(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     batch = TrainPlan().batch
     train = _seconds_each(lambda: state.train(batch)) / batch
+    one = None
+    if state.device.type == "cpu" and torch.get_num_threads() > 1:
+        with one_thread():
+            one = _seconds_each(lambda: state.train(batch)) / batch
     model = state.model()
     sample = _seconds_each(lambda: len(list(model.sample(range(SAMPLES), _WANTED)))) / SAMPLES
     return {
         "device": str(state.device),
         "precision": state.precision,
+        "threads": torch.get_num_threads(),
         "train_image_ms": round(1000 * train, 2),
+        "train_image_ms_one_thread": None if one is None else round(1000 * one, 2),
         "sample_image_ms": round(1000 * sample, 2),
         "default_training_minutes": round(TrainPlan().images * train / 60, 1),
     }
 
 
 def describe(measured: dict[str, Any]) -> str:
-    """The same in words."""
+    """The same in words, with advice where one thread is faster: on a machine that others use."""
+    one = measured["train_image_ms_one_thread"]
+    busy = one is not None and one < measured["train_image_ms"]
     return (
         f"{measured['train_image_ms']:.3g} ms to train on an image of {SIDE} x {SIDE}, "
         f"{measured['sample_image_ms']:.3g} ms to sample one, "
         f"about {measured['default_training_minutes']:.3g} min for a default training run"
+    ) + (
+        f"; one thread needs only {one:.3g} ms: this machine is busy, set OMP_NUM_THREADS=1 (docs/training.md, Threads)"
+        if busy
+        else ""
     )
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with a single thread for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _State:

@@ -73,6 +73,30 @@ def test_line_gives_advice_only_where_it_is_needed() -> None:
     assert Check("a", False, "broken", "do this").line() == "FAIL a: broken; do this"
 
 
+def test_advice_of_threads_comes_only_where_one_is_faster() -> None:
+    from microgen.cli.speed import describe
+
+    found = {"train_image_ms": 90.0, "sample_image_ms": 200.0, "default_training_minutes": 120.0}
+    assert "OMP_NUM_THREADS=1" in describe({**found, "train_image_ms_one_thread": 30.0})
+    assert "OMP_NUM_THREADS" not in describe({**found, "train_image_ms_one_thread": 150.0})
+    assert "OMP_NUM_THREADS" not in describe({**found, "train_image_ms_one_thread": None})
+
+
+def test_one_thread_is_given_back_whatever_happens() -> None:
+    import torch
+
+    from microgen.cli.speed import one_thread
+
+    def stop() -> None:
+        assert torch.get_num_threads() == 1
+        raise RuntimeError("stop")
+
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="stop"), one_thread():
+        stop()
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.slow
 def test_speed_is_measured_and_adds_up() -> None:
     from microgen.cli.speed import speed
@@ -80,5 +104,6 @@ def test_speed_is_measured_and_adds_up() -> None:
 
     found = speed()
     assert found["train_image_ms"] > 0
+    assert (found["train_image_ms_one_thread"] is None) == (found["threads"] == 1 or found["device"] != "cpu")
     minutes = TrainPlan().images * found["train_image_ms"] / 60_000
     assert found["default_training_minutes"] == pytest.approx(minutes, abs=0.06)
