@@ -155,4 +155,5 @@ def spread(low: float, high: float, *, log: bool, count: int = 5) -> list[float]
     [2.0, 4.0, 8.0, 16.0, 32.0]
     """
     values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
-    return list(dict.fromkeys(float(f"{value:.3g}") for value in values))
+    # three digits are enough for people, but rounding must not lead out of the range
+    return list(dict.fromkeys(min(max(float(f"{value:.3g}"), low), high) for value in values))
