@@ -152,7 +152,7 @@ def test_groups_join_chains():
 
 
 def test_real_stage_steps(shared_data):
-    """The curator's note: neighbouring images of steel 1 overlap; other steels are different places."""
+    """The note of the data set: neighbouring images of steel 1 overlap; other steels are different places."""
     folder = shared_data / "steel_optical_grains"
     if not folder.is_dir():
         pytest.skip("no steels")

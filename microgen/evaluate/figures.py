@@ -89,6 +89,7 @@ def _curve(axis: Any, feature: Feature, evidence: Evidence) -> None:
     axis.set_xlabel(f"x / {descriptor.x_unit}".replace("um", "µm"))
     if feature.unit == "decades":
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter("")  # the figures between the decades would overlap
 
 
 def _vectors(feature: Feature, rows: NDArray[Any]) -> NDArray[np.float64]:
