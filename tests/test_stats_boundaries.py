@@ -53,7 +53,7 @@ def test_lines_are_thin_and_closed() -> None:
     assert not ndimage.binary_erosion(mask, np.ones((3, 3))).any()
     parts, _ = ndimage.label(~mask)
     apart = ndimage.maximum_filter(parts, 3) != ndimage.minimum_filter(np.where(mask, 10**6, parts), 3)
-    assert apart[mask].mean() > 0.99  # nearly every boundary pixel has two different grains beside it
+    assert apart[mask].mean() > 0.98  # nearly every boundary pixel has two different grains beside it
 
 
 def test_inverted_polarity_gives_the_same_mask() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,35 @@ def render_micrograph(
 
 def _grooves(random: np.random.Generator, grain: NDArray[Any], width: float) -> Float:
     """Depth 0 .. 1 of boundary grooves; each boundary has a depth and a width of its own."""
-    sides = [(grain[:-1], grain[1:], (slice(-1), slice(None))), (grain[:, :-1], grain[:, 1:], (slice(None), slice(-1)))]
+    every, first, second = slice(None), slice(-1), slice(1, None)
+    sides = [((first, every), (second, every)), ((every, first), (every, second))]
     count = int(grain.max()) + 1
-    keys = [np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b) for a, b, _ in sides]
-    crossed = [a != b for a, b, _ in sides]
+    keys = [np.minimum(grain[a], grain[b]).astype(np.int64) * count + np.maximum(grain[a], grain[b]) for a, b in sides]
+    crossed = [grain[a] != grain[b] for a, b in sides]
     pairs = np.unique(np.concatenate([key[at] for key, at in zip(keys, crossed, strict=True)]))
     depth = random.beta(6, 1.6, len(pairs))
     broad = random.uniform(0.75, 1.3, len(pairs))
-    lines = [np.zeros(grain.shape) for _ in range(2)]
-    for key, at, (_, _, place) in zip(keys, crossed, sides, strict=True):
-        which = np.searchsorted(pairs, key[at])
-        for line, share in zip(lines, (broad < 1, broad >= 1), strict=True):
-            line[place][at] = np.maximum(line[place][at], (depth * share)[which])
+    which = [np.searchsorted(pairs, key[at]) for key, at in zip(keys, crossed, strict=True)]
     gaps = np.clip(2.2 + _cloud(random, grain.shape, 2.5 * width), 0, 1)
-    return np.asarray(sum(_blurred(line * gaps, width * f) for line, f in zip(lines, (0.85, 1.15), strict=True)) * 0.8)
+    grooves = np.zeros(grain.shape)
+    for share, factor in ((broad < 1, 0.85), (broad >= 1, 1.15)):
+        line = _lines(grain.shape, sides, crossed, [(depth * share)[w] for w in which])
+        grooves += _blurred(line * gaps, width * factor)
+    return np.asarray(grooves * 0.8)
+
+
+def _lines(shape: tuple[int, ...], sides: Sequence[Any], crossed: Sequence[Any], depths: Sequence[Float]) -> Float:
+    """Half of the depth on either side of each boundary.
+
+    Where a staircase touches a pixel twice, the larger value makes slanted lines too faint (0.71 at 45 degrees) and the
+    sum makes them too strong (1.41): their mean is nearly the same in all directions.
+    """
+    largest, total = np.zeros(shape), np.zeros(shape)
+    for places, at, depth in zip(sides, crossed, depths, strict=True):
+        for place in places:
+            largest[place][at] = np.maximum(largest[place][at], depth / 2)
+            total[place][at] += depth / 2
+    return np.asarray((largest + total) / 2)
 
 
 def _blurred(line: Float, width: float) -> Float:
