@@ -45,6 +45,13 @@ def make_fabric(config: TrainConfig) -> Fabric:
     return fabric
 
 
+def leave(fabric: Fabric) -> None:
+    """Wait for the other processes and end the group; leaving it to the interpreter may abort a process at exit."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def resolve_precision(wanted: str) -> str:
     """Turn ``"auto"`` into ``"bf16"`` where the device that will be used has that in hardware, else ``"fp32"``."""
     return models_precision(wanted, torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -17,7 +17,7 @@ from microgen.data.dataset import Dataset
 from microgen.data.plan import Plan
 from microgen.models.file import read_header
 from microgen.train.config import FREE_KEYS, flatten
-from microgen.train.engine import make_fabric
+from microgen.train.engine import leave, make_fabric
 from microgen.train.job import Counters
 from microgen.train.loop import Trainer
 from microgen.train.progress import ProgressLine
@@ -82,6 +82,7 @@ def train(
         job = make_job(data, chosen, provenance=_provenance(identity), say=tell)
         counters = Trainer(job, run, chosen.train, fabric=fabric).fit()
         result: dict[str, Any] = _on_main(fabric, lambda: _finish(run, counters))
+        leave(fabric)
         return result
 
 
