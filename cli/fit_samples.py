@@ -153,6 +153,8 @@ def spread(low: float, high: float, *, log: bool, count: int = 5) -> list[float]
 
     >>> spread(2, 32, log=True)
     [2.0, 4.0, 8.0, 16.0, 32.0]
+    >>> spread(6.035, 11.79, log=True)[-1]  # not 11.8, which a model that learned up to 11.79 refuses
+    11.79
     """
     values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
     # three digits are enough for people, but rounding must not lead out of the range

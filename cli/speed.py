@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from microgen.core import Condition, ConditionSpec
 from microgen.data.plan import TrainPlan
 from microgen.models import Codec, Model, diffusion
+from microgen.models.batches import single_threaded
 from microgen.train.engine import resolve_precision
 
 SIDE = 64
@@ -30,7 +31,7 @@ def speed() -> dict[str, Any]:
     train = _seconds_each(lambda: state.train(batch)) / batch
     one = None
     if state.device.type == "cpu" and torch.get_num_threads() > 1:
-        with one_thread():
+        with single_threaded():
             one = _seconds_each(lambda: state.train(batch)) / batch
     model = state.model()
     sample = _seconds_each(lambda: len(list(model.sample(range(SAMPLES), _WANTED)))) / SAMPLES
@@ -58,17 +59,6 @@ def describe(measured: dict[str, Any]) -> str:
         if busy
         else ""
     )
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute with a single thread for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _State:

@@ -85,14 +85,14 @@ def test_advice_of_threads_comes_only_where_one_is_faster() -> None:
 def test_one_thread_is_given_back_whatever_happens() -> None:
     import torch
 
-    from microgen.cli.speed import one_thread
+    from microgen.models.batches import single_threaded
 
     def stop() -> None:
         assert torch.get_num_threads() == 1
         raise RuntimeError("stop")
 
     before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="stop"), one_thread():
+    with pytest.raises(RuntimeError, match="stop"), single_threaded():
         stop()
     assert torch.get_num_threads() == before
 

@@ -58,7 +58,7 @@ class Batches:
 
     def _one_by_one(self, seeds: Iterable[int], workers: int) -> Iterator[tuple[int, Tensor]]:
         waiting: deque[tuple[int, Future[Tensor]]] = deque()
-        with _single_threaded(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with single_threaded(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 for seed in seeds:
                     waiting.append((seed, pool.submit(self._infer, [seed])))
@@ -87,7 +87,8 @@ def usable_cores() -> int:
 
 
 @contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
+    """Let torch compute with a single thread for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
