@@ -61,7 +61,7 @@ def test_window_reads_the_part_and_nothing_else(tmp_path):
 
 
 def test_channels_orders_and_splits_are_kept(tmp_path):
-    euler = np.random.default_rng(0).random((7, 8, 3))
+    euler = np.random.default_rng(0).random((7, 8, 4))
     mixed = Microstructure({"orientation": euler, "phase": np.zeros((7, 8), np.uint8)}, (1, 2), ("iron",))
     items = [item("b"), Item("a", mixed, "x", "held_out"), item("c")]
     write_dataset(tmp_path / "d.h5", iter(items), {})

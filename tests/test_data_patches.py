@@ -137,7 +137,7 @@ def test_stored_scalars_follow_their_image(tmp_path):
 
 
 def test_channels_come_first(tmp_path):
-    euler = np.random.default_rng(0).random((40, 44, 3)).astype(np.float32)
+    euler = np.random.default_rng(0).random((40, 44, 4)).astype(np.float32)
     plan = plan_for()
     plan = plan.model_copy(update={"data": plan.data.model_copy(update={"field": "orientation"})})
     patches = Patches(dataset(tmp_path, Microstructure({"orientation": euler}, (1.0, 1.0))), plan, "train")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from microgen.core import InputError, Microstructure
+from microgen.core import Crystal, InputError, Microstructure
 from microgen.io import FORMATS, read, read_recipe, write
 
 RECIPE = {"command": "sample", "model": "steel.safetensors", "seed": 7, "condition": {"grain_size_um": 12.5}}
@@ -92,14 +92,17 @@ def test_hdf5_keeps_every_field_and_the_source(tmp_path: Path) -> None:
     m = Microstructure(
         {
             "grain": rng.integers(0, 9, (4, 5, 6)),
-            "orientation": rng.random((4, 5, 6, 3)),
+            "orientation": rng.random((4, 5, 6, 4)),
             "mine": rng.random((4, 5, 6)),
         },
         (3.0, 2.0, 1.0),
+        phases=("iron",),
         source={"file": "steel.tif", "nested": {"list": [1, 2.5, None]}},
+        crystals={"iron": Crystal("m-3m", (0.287, 0.287, 0.287, 90, 90, 90))},
     )
     back = roundtrip(tmp_path, m, ".h5")
     assert same(back, m)
+    assert back.crystals == m.crystals
     assert back.source["source"] == dict(m.source)
 
 
@@ -139,7 +142,7 @@ def test_a_picture_format_needs_one_field(tmp_path: Path) -> None:
 
 
 def test_orientation_does_not_fit_a_gray_picture(tmp_path: Path) -> None:
-    m = Microstructure({"orientation": np.zeros((4, 4, 3))}, (1, 1))
+    m = Microstructure({"orientation": np.zeros((4, 4, 4))}, (1, 1))
     for extension in (".png", ".tif"):
         with pytest.raises(InputError, match=r"\.h5"):
             write(tmp_path / f"a{extension}", m)

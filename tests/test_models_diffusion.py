@@ -159,13 +159,13 @@ def test_the_plan_sets_everything_a_person_may_choose() -> None:
     assert set(ModelPlan.model_fields) - {"family"} <= set(diffusion.Config.model_fields)
 
 
-@pytest.mark.parametrize(("field", "channels"), [("intensity", 1), ("orientation", 3)])
+@pytest.mark.parametrize(("field", "channels"), [("intensity", 1), ("orientation", 4)])
 def test_the_network_has_the_channels_of_the_field(field: str, channels: int) -> None:
     codec = Codec(field, 1.0, 1.0, -3, 9, "float32", (0.8, 0.8))
     net = diffusion.build(diffusion.Config(**SMALL), codec=codec, conditions=[])
     model = Model("diffusion", net.config.model_dump(mode="json"), net, codec, [], (16, 16))
     made = next(model.sample([0], preset="fast"))[field]
-    assert made.shape == ((16, 16, 3) if channels == 3 else (16, 16))
+    assert made.shape == ((16, 16, 4) if channels == 4 else (16, 16))
     assert net.channels == channels
 
 

@@ -1,6 +1,7 @@
 """What everything else stands on: the container, conditions, seeds, configuration, files and errors."""
 
 from microgen.core.condition import Condition, ConditionSpec
+from microgen.core.crystals import LAUE_GROUPS, Crystal
 from microgen.core.errors import (
     DivergedError,
     InputError,
@@ -16,9 +17,11 @@ __all__ = [
     "FIELDS",
     "Condition",
     "ConditionSpec",
+    "Crystal",
     "DivergedError",
     "Field",
     "InputError",
+    "LAUE_GROUPS",
     "LockedError",
     "MemoryLimitError",
     "MicrogenError",

@@ -33,7 +33,7 @@ FIELDS: dict[str, Field] = {
     "grain": Field("label", 0, "", "grain number; 0 is boundary or not indexed"),
     "boundary": Field("label", 0, "", "1 on a grain boundary, 0 elsewhere"),
     "mask": Field("label", 0, "", "1 where the data are valid"),
-    "orientation": Field("number", 3, "rad", "Bunge Euler angles phi1, Phi, phi2"),
+    "orientation": Field("number", 4, "", "crystal orientation as a unit quaternion, see core.orientations"),
     "grain_size_um": Field("number", 0, "um", "local mean lineal intercept"),
     "orientation_deg": Field("number", 0, "deg", "local direction of elongation, 0 along x, modulo 180"),
     "phase_fraction": Field("number", 0, "", "local fraction of the phase of interest"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microgen.core.crystals import Crystal
 from microgen.core.errors import InputError
 from microgen.core.fields import FIELDS
 
@@ -36,6 +37,8 @@ class Microstructure:
         Numbers that hold for the whole specimen, the unit in the name: ``{"anneal_temperature_K": 1273.0}``.
     source
         Where it came from, as JSON-able values (file, recipe, origin of the pixel size).
+    crystals
+        Symmetry and lattice by name of phase, for phases of which it is known.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Microstructure:
     phases: tuple[str, ...] = ()
     scalars: Mapping[str, float] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    crystals: Mapping[str, Crystal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         spacing = tuple(float(s) for s in self.spacing)
@@ -73,6 +77,9 @@ class Microstructure:
         object.__setattr__(self, "phases", tuple(self.phases))
         object.__setattr__(self, "scalars", MappingProxyType(dict(self.scalars)))
         object.__setattr__(self, "source", MappingProxyType(dict(self.source)))
+        if unknown := [name for name in self.crystals if name not in self.phases]:
+            raise InputError(f"crystals are given by name of phase; {unknown[0]!r} is none of {list(self.phases)}")
+        object.__setattr__(self, "crystals", MappingProxyType(dict(self.crystals)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,9 +128,12 @@ class Microstructure:
             span = f"{values.min():.4g} .. {values.max():.4g}" if values.size else "empty"
             lines.append(f"  {name:<{width}}  {values.dtype}  {span}")
         if self.phases:
-            lines.append(f"  phases: {', '.join(self.phases)}")
+            lines.append(f"  phases: {', '.join(self._phase_names())}")
         lines += [f"  {name} = {value:g}" for name, value in self.scalars.items()]
         return "\n".join(lines)
+
+    def _phase_names(self) -> list[str]:
+        return [f"{name} ({self.crystals[name].laue})" if name in self.crystals else name for name in self.phases]
 
 
 def _checked(name: str, values: Array, ndim: int) -> Array:

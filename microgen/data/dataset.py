@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, MicrogenError, Microstructure
+from microgen.core.crystals import crystals_from_json, crystals_to_json
 from microgen.core.files import write_whole
 
 Split = Literal["train", "held_out"]
@@ -151,6 +152,7 @@ class Dataset:
                 phases=tuple(json.loads(attrs["phases"])),
                 scalars=json.loads(attrs["scalars"]),
                 source=_json(group, "source"),
+                crystals=crystals_from_json(json.loads(attrs.get("crystals", "{}"))),
             )
 
     def _row(self, name: str) -> _Row:
@@ -211,6 +213,8 @@ def _store_item(group: h5py.Group, item: Item) -> None:
         phases=json.dumps(m.phases),
         scalars=json.dumps(dict(m.scalars)),
     )
+    if m.crystals:
+        group.attrs["crystals"] = json.dumps(crystals_to_json(m.crystals))
     _store_json(group, "source", m.source)
     fields = group.create_group("fields")
     for name, values in m.fields.items():

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from microgen.core import InputError, Microstructure
+from microgen.core.crystals import crystals_from_json, crystals_to_json
 from microgen.core.recipe import RECIPE_KEY
 from microgen.io import own
 from microgen.io.guard import check_size
@@ -51,6 +52,8 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
         _set_text(file, own.SPACING_KEY, list(structure.spacing))
         _set_text(file, "microgen:phases", list(structure.phases))
         _set_text(file, "microgen:scalars", dict(structure.scalars))
+        if structure.crystals:
+            _set_text(file, "microgen:crystals", crystals_to_json(structure.crystals))
         _set_text(file, "microgen:source", dict(structure.source))
         _set_text(file, "microgen:fields", list(structure.fields))  # HDF5 itself lists names by alphabet
         if recipe is not None:
@@ -72,7 +75,8 @@ def _read_structure(file: h5py.File, path: Path, max_pixels: int) -> Microstruct
     names = _text(file, "microgen:fields")
     fields = {name: _read_dataset(file["fields"], name, path, max_pixels) for name in names}
     phases, scalars, source = (_text(file, f"microgen:{key}") for key in ("phases", "scalars", "source"))
-    return Microstructure(fields, tuple(_text(file, own.SPACING_KEY)), tuple(phases), scalars, source)
+    crystals = crystals_from_json(_text(file, "microgen:crystals"))
+    return Microstructure(fields, tuple(_text(file, own.SPACING_KEY)), tuple(phases), scalars, source, crystals)
 
 
 def read_own(path: Path) -> dict[str, Any]:

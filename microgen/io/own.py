@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microgen.core import InputError, Microstructure
+from microgen.core import Crystal, InputError, Microstructure
+from microgen.core.crystals import crystals_from_json, crystals_to_json
 from microgen.core.recipe import RECIPE_KEY
 
 SPACING_KEY = "microgen:spacing_um"
@@ -46,6 +47,7 @@ class Own:
     phases: tuple[str, ...]
     scalars: Mapping[str, float]
     recipe: dict[str, Any] | None
+    crystals: Mapping[str, Crystal] = field(default_factory=dict)
 
 
 def texts(structure: Microstructure, recipe: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -62,6 +64,8 @@ def texts(structure: Microstructure, recipe: Mapping[str, Any] | None) -> dict[s
             "scalars": dict(structure.scalars),
         },
     }
+    if structure.crystals:
+        header[FIELD_KEY]["crystals"] = crystals_to_json(structure.crystals)
     if recipe is not None:
         header[RECIPE_KEY] = dict(recipe)
     return header
@@ -82,6 +86,7 @@ def parse(header: Mapping[str, Any], shape: Sequence[int]) -> Own | None:
         phases=tuple(str(p) for p in about["phases"]),
         scalars={str(k): float(v) for k, v in about["scalars"].items()},
         recipe=recipe,
+        crystals=crystals_from_json(about.get("crystals")),
     )
 
 

@@ -140,7 +140,7 @@ def _labelled(own: Own, values: NDArray[Any], size: PixelSize, source: dict[str,
     """Give a field that microgen wrote its name and type back."""
     if own.recipe is not None:
         source["recipe"] = own.recipe
-    return Microstructure({own.name: values.astype(own.dtype)}, size.um, own.phases, own.scalars, source)
+    return Microstructure({own.name: values.astype(own.dtype)}, size.um, own.phases, own.scalars, source, own.crystals)
 
 
 def _own_structure(

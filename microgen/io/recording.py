@@ -27,10 +27,20 @@ class Options:
         True for one ``(Z, Y, X)`` volume, False for a stack of pictures, None for the custom of the format.
     max_pixels
         Limit for files that expand strongly, see :func:`microgen.io.guard.check_size`.
+    dataset
+        Path of the array inside an HDF5 file, for files that hold several.
+    raw_shape, raw_dtype
+        Grid ``(Y, X)`` or ``(Z, Y, X)`` and numpy type of a file of bare numbers.
+    euler_frame
+        One of :data:`microgen.core.orientations.FRAMES`, where the caller knows better than the file.
     """
 
     volume: bool | None = None
     max_pixels: int = MAX_PIXELS
+    dataset: str | None = None
+    raw_shape: tuple[int, ...] | None = None
+    raw_dtype: str | None = None
+    euler_frame: str | None = None
 
 
 @dataclass(frozen=True)
