@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from scipy.spatial.transform import Rotation
+from typing import TYPE_CHECKING, Any, Literal
 
 from microgen.core.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 LAUE_GROUPS: dict[str, tuple[str, str]] = {
     "-1": ("C1", "Z"),
@@ -79,6 +80,8 @@ class Crystal:
     @property
     def operations(self) -> Rotation:
         """Proper rotations of the Laue group, in the orthonormal crystal frame, the identity among them."""
+        from scipy.spatial.transform import Rotation  # takes longer than all the rest of the command line
+
         group = Rotation.create_group(LAUE_GROUPS[self.laue][0], axis=LAUE_GROUPS[self.laue][1])
         if self.laue == "-3m" and self.x_along == "a*":  # the twofold axes lie along a, 30 degrees away from x
             turn = Rotation.from_euler("Z", 30, degrees=True)
