@@ -31,7 +31,7 @@ def measure(
     periodic: bool = False,
     intervals: bool = True,
 ) -> dict[str, Measurement]:
-    """Measure every descriptor that the fields allow, or those named.
+    """Measure every descriptor that the fields allow but the costly ones, or those named.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def measure(
 
 
 def applicable(microstructure: Microstructure) -> list[str]:
-    """Names of the descriptors that the fields of a microstructure allow, in the order of the table.
+    """Names of the descriptors that the fields of a microstructure allow, costly ones too, in the order of the table.
 
     >>> applicable(Microstructure({"mask": np.ones((8, 8), bool)}, spacing=(1, 1)))
     []
@@ -90,7 +90,7 @@ def applicable(microstructure: Microstructure) -> list[str]:
 def _wanted(names: Iterable[str] | None, views: Views) -> list[str]:
     known = _applicable(views)
     if names is None:
-        return known
+        return [name for name in known if not DESCRIPTORS[name].costly]
     wanted = list(names)
     for name in wanted:
         if name not in DESCRIPTORS:
@@ -118,7 +118,9 @@ def _measured(descriptor: Descriptor, views: Views, *, intervals: bool) -> Measu
     if not isinstance(found, Measurement):
         found = Measurement(float(found))
     found = replace(found, unit=descriptor.unit)
-    return found if found.ci95 or not intervals else _with_interval(found, descriptor, array, views)
+    if found.ci95 or not intervals or not descriptor.tiles:
+        return found
+    return _with_interval(found, descriptor, array, views)
 
 
 def _with_interval(found: Measurement, descriptor: Descriptor, array: Array, views: Views) -> Measurement:
