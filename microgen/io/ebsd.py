@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import LAUE_GROUPS, Crystal, InputError, Microstructure
-from microgen.core.orientations import from_euler
 from microgen.io.pixel_size import PixelSize
 from microgen.io.recording import Recording
 
@@ -197,6 +196,8 @@ def _names(phases: Any) -> list[str]:
 
 def _quaternions(angles: Array, solved: Array, remarks: list[str]) -> NDArray[np.float32]:
     """Return float32 quaternions, the identity where a point is not indexed."""
+    from microgen.core.orientations import from_euler  # loads scipy
+
     found = np.zeros((len(angles), 4), np.float32)
     found[:, 0] = 1
     where = np.flatnonzero(solved)

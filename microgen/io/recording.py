@@ -32,7 +32,7 @@ class Options:
     raw_shape, raw_dtype
         Grid ``(Y, X)`` or ``(Z, Y, X)`` and numpy type of a file of bare numbers.
     euler_frame
-        One of :data:`microgen.core.orientations.FRAMES`, where the caller knows better than the file.
+        Frame of the Euler angles where the caller knows better than the file; :func:`microgen.io.read` applies it.
     """
 
     volume: bool | None = None
@@ -62,7 +62,10 @@ class Recording:
     own
         Header that microgen wrote, if it did.
     structure
-        The whole Microstructure, for files that hold one.
+        The whole Microstructure, for files that hold one. With `own` its values are ours and only the scale is
+        settled. Without, it comes from another program: its ``source`` becomes part of the result's (``format``,
+        ``euler_frame``, facts of the header, ``warnings``), and its scale is the first of `sizes`, or where there
+        are none the ``spacing`` it has, as the file header's word.
     """
 
     pages: tuple[Array, ...] = ()
