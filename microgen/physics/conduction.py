@@ -55,11 +55,12 @@ def periodic(conductivity: Array, spacing: Sequence[float], axes: Sequence[int])
     place = np.stack([i.astype(np.int32) for i in np.nonzero(active)])
     faces = _faces(conductivity, active, spacing, wrap=True)
     size = place.shape[1]
-    right, constant = [], []
+    right: list[Float] = []
+    constant: list[float] = []
     for axis in axes:
         below, above, conductance = faces[axis]
         drive = conductance * spacing[axis]
-        right.append(np.bincount(below, drive, size) - np.bincount(above, drive, size))
+        right.append(_sums(below, drive, size) - _sums(above, drive, size))
         constant.append(float(drive.sum()) * spacing[axis])
     return System(_laplacian(faces, np.zeros(size)), place, right, constant)
 
@@ -123,8 +124,12 @@ def _laplacian(faces: Faces, diagonal: Float) -> sparse.csr_array:
     """Matrix of the balances, with `diagonal` for conductances to the outside."""
     below, above, conductance = (np.concatenate(parts) for parts in zip(*faces, strict=True))
     size = len(diagonal)
-    diagonal = diagonal + np.bincount(below, conductance, size) + np.bincount(above, conductance, size)
+    diagonal = diagonal + _sums(below, conductance, size) + _sums(above, conductance, size)
     every = np.arange(size, dtype=np.int32)
     entries = np.concatenate([-conductance, -conductance, diagonal])
     ends = np.concatenate([below, above, every]), np.concatenate([above, below, every])
     return sparse.csr_array((entries, ends), shape=(size, size))
+
+
+def _sums(index: Int, values: Float, size: int) -> Float:
+    return np.bincount(index, values, size).astype(np.float64, copy=False)

@@ -141,8 +141,7 @@ def percolating(region: Array, *, axis: int) -> NDArray[np.bool_]:
            [0, 0, 0]])
     """
     labels, _ = ndimage.label(region)
-    ends = [np.unique(np.take(labels, end, axis=axis)) for end in (0, -1)]
-    both = np.intersect1d(*ends)
+    both = np.intersect1d(np.take(labels, 0, axis=axis), np.take(labels, -1, axis=axis))
     wanted = np.zeros(int(labels.max()) + 1, bool)
     wanted[both[both > 0]] = True
     return np.asarray(wanted[labels])
@@ -160,7 +159,7 @@ def _between_plates(values: Array, spacing: Sequence[float], axis: int, toleranc
     start = (system.place[axis] + 0.5) / values.shape[axis]
     ((potential, missing),) = conduction.potentials(system, spacing, start, lambda _, u: tolerance * flux(u))
     length = values.shape[axis] * spacing[axis]
-    return float(flux(potential) - potential @ missing) * length**2 / values.size
+    return (flux(potential) - float(potential @ missing)) * length**2 / values.size
 
 
 def _periodic(values: Array, spacing: Sequence[float], axes: list[int], tolerance: float) -> Float:
@@ -174,18 +173,9 @@ def _periodic(values: Array, spacing: Sequence[float], axes: list[int], toleranc
         return tolerance * max(along, _FLOOR * system.constant[load]) / sections[load]
 
     found = conduction.potentials(system, spacing, np.zeros(system.place.shape[1]), allowed)
-    return (
-        np.array(
-            [
-                [
-                    (i == j) * system.constant[j] - system.right[i] @ found[j][0] - found[i][0] @ found[j][1]
-                    for j in range(len(axes))
-                ]
-                for i in range(len(axes))
-            ]
-        )
-        / values.size
-    )
+    potential, missing = (np.stack(columns) for columns in zip(*found, strict=True))
+    tensor = np.diag(system.constant) - np.stack(system.right) @ potential.T - potential @ missing.T
+    return np.asarray(tensor / values.size)
 
 
 def _checked(conductivity: Array, spacing: Sequence[float], axis: int | None, boundary: str) -> Array:

@@ -8,7 +8,7 @@ depends on the structure, and holes cost nothing. Two steps of conjugate gradien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Level:
     inverse: Float | None = None
 
 
-def hierarchy(matrix: sparse.csr_array, place: Int, spacing: tuple[float, ...]) -> list[Level]:
+def hierarchy(matrix: sparse.csr_array, place: Int, spacing: Sequence[float]) -> list[Level]:
     """Return the levels of a multigrid method, the given matrix first.
 
     Parameters
@@ -59,10 +59,10 @@ def hierarchy(matrix: sparse.csr_array, place: Int, spacing: tuple[float, ...]) 
     spacing
         Distance of grid points along each axis: an axis along which conduction is weak is left alone at first.
     """
-    levels = []
+    levels, step = [], np.asarray(spacing)
     while matrix.shape[0] > _COARSEST:
-        steps = np.where(np.asarray(spacing) < 2 * min(spacing), 2, 1)
-        place, spacing = place // steps[:, None].astype(np.int32), tuple(np.asarray(spacing) * steps)
+        merged = np.where(step < 2 * step.min(), 2, 1)
+        step, place = step * merged, place // merged[:, None].astype(np.int32)
         parent, coarse, place = _coarser(matrix, place)
         if coarse.shape[0] > 0.9 * matrix.shape[0]:
             break
@@ -123,7 +123,7 @@ def _cycle(levels: list[Level], right: Float) -> Float:
         return found
     size = levels[1].matrix.shape[0]
     residual = right - level.matrix @ found
-    below = np.bincount(level.parent, weights=residual, minlength=size)[:size]
+    below = np.bincount(level.parent, weights=residual, minlength=size)[:size].astype(np.float64)
     found += np.append(_two_steps(levels[1:], below), 0.0)[level.parent]
     found += level.smoother * (right - level.matrix @ found)
     return found
@@ -142,7 +142,7 @@ def _two_steps(levels: list[Level], right: Float) -> Float:
 
 def _smoother(matrix: sparse.csr_array) -> Float:
     diagonal = matrix.diagonal()
-    return np.divide(_DAMPING, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
+    return np.asarray(np.divide(_DAMPING, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0))
 
 
 def _coarser(matrix: sparse.csr_array, block: Int) -> tuple[Int, sparse.csr_array, Int]:
