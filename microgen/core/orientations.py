@@ -222,7 +222,7 @@ def mean_orientations(orientation: Float, group: NDArray[np.integer[Any]], cryst
 
 
 _MEAN_ROUNDS = 10
-_PART = 1 << 15  # orientations worked on at a time: they and their equivalents stay in the cache
+_PART = 1 << 12  # orientations worked on at a time: small enough for the cache and for one thread of BLAS
 
 
 def _parts(count: int) -> Iterator[slice]:
