@@ -150,7 +150,7 @@ def reduced(orientation: Float, crystal: Crystal) -> Float:
 
     References
     ----------
-    Frank, Metall. Trans. A 19 (1988) 403, doi:10.1007/BF02649253.
+    Frank, Metall. Trans. A 19 (1988) 403.
 
     Examples
     --------

@@ -157,7 +157,9 @@ class OrientationMap:
         """Of the grid."""
         return self.phase.shape
 
-    def angles_deg(self, step: NDArray[np.intp], *, periodic: bool = False) -> NDArray[np.float32]:
+    def angles_deg(
+        self, step: NDArray[np.intp], *, periodic: bool = False, where: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         """Disorientation in degrees between each point and the one a step away; NaN where that is of another phase.
 
         Parameters
@@ -166,6 +168,8 @@ class OrientationMap:
             Grid points along each axis.
         periodic
             Steps across the frame count too.
+        where
+            Points to start from; all others get NaN.
 
         Returns
         -------
@@ -178,6 +182,8 @@ class OrientationMap:
         same = (phase > 0) & (phase == phase[far])
         if not periodic:
             same &= _inside(self.shape, step).ravel()
+        if where is not None:
+            same &= where.ravel()
         for index, crystal in self.crystals.items():
             for near in _parts(np.flatnonzero(same & (phase == index))):
                 turned = disorientation_angle(orientation[near], orientation[far[near]], crystal)
