@@ -6,7 +6,8 @@ of ``m-3m``, red is <001>, green <101> and blue <111>; in ``6/mmm`` red is <0001
 
 Where all edges of the sector are mirror planes (mmm, 4/mmm, 6/mmm, m-3m), directions close to each other always have
 colours close to each other. In the other groups a corner key cannot have this property: there is a jump at an edge of
-the sector that symmetry maps onto another edge, or onto itself backwards.
+the sector that symmetry maps onto another edge, or onto itself backwards. ``m-3`` takes the key of ``m-3m``, in which
+two directions mirrored at a {110} plane look the same.
 
 References
 ----------
@@ -83,6 +84,8 @@ def direction_colours(directions: Float, crystal: Crystal) -> NDArray[np.float32
     start, end = np.deg2rad(_TURN[crystal.laue])
     away = np.clip(tilt / _largest_tilt(turn, crystal.laue), 0, 1)
     along = np.clip((turn - start) / (end - start), 0, 1)
+    if crystal.laue == "m-3":
+        along = 1 - np.abs(2 * along - 1)
     colour = np.sqrt(np.stack([1 - away, away * (1 - along), away * along], axis=-1))
     return np.asarray(colour / colour.max(axis=-1, keepdims=True), dtype=np.float32)
 
@@ -117,10 +120,8 @@ def corners(crystal: Crystal) -> list[tuple[str, Float]]:
     """Return the corners of the sector with their Miller indices (axes x and z in crystals of low symmetry)."""
     laue = crystal.laue
     start, end = np.deg2rad(_TURN[laue])
-    turn = np.array([start, start, end])
-    if laue == "m-3":
-        turn[2] = np.pi / 4
-    tilt = _largest_tilt(turn, laue) * [0, 1, 1]
+    turn = np.array([start, start, end] if laue != "m-3" else [start, start, (start + end) / 2, end])
+    tilt = _largest_tilt(turn, laue) * (np.arange(len(turn)) > 0)
     found = list(_from_angles(tilt, turn, crystal))
     return list(zip(_names(laue), found, strict=False))
 
@@ -204,7 +205,7 @@ def _largest_tilt(turn: Float, laue: str) -> Float:
 
 def _names(laue: str) -> tuple[str, ...]:
     if laue in _CUBIC:
-        return ("001", "101", "111")
+        return ("001", "101", "111", "011")[: 3 if laue == "m-3m" else 4]
     if laue in _HEXAGONAL:
         ends = {"-3": "-12-10", "-3m": "01-10", "6/m": "11-20", "6/mmm": "10-10"}
         return ("0001", "10-10" if laue == "-3m" else "2-1-10", ends[laue])

@@ -125,17 +125,23 @@ def sphere_density(points: Float, weights: Float, at: Float, kappa: float) -> Fl
     """
     if len(points) > 2 * 360 * 90 / np.pi * _CELL_DEG:
         points, weights = pooled(points, weights)
-    share = (weights / weights.sum()).astype(np.float32)
-    columns, rows = points.T.astype(np.float32), at.astype(np.float32)
+    share = weights / weights.sum()
     step = max(1, _CHUNK // len(points))
-    found = [_kernel_sum(rows[i : i + step] @ columns, share, kappa) for i in range(0, len(at), step)]
-    return np.concatenate(found).astype(np.float64) * (1 + kappa)
+    found = [_kernel_sum(at[i : i + step] @ points.T, share, kappa) for i in range(0, len(at), step)]
+    return np.concatenate(found) * (1 + kappa)
 
 
-def _kernel_sum(cosine: NDArray[np.float32], share: NDArray[np.float32], kappa: float) -> NDArray[np.float32]:
-    ahead = np.clip((1 + cosine) / 2, 0, 1)
-    power = np.float32(kappa)
-    return np.asarray(((ahead**power + (1 - ahead) ** power) / 2) @ share)
+def cosine_power(cosine: Float, power: float) -> Float:
+    """Return ``|cosine| ** power``, cut off at 1e-30, where ordinary powers become very slow."""
+    with np.errstate(divide="ignore"):
+        logarithm = np.log(np.minimum(np.abs(cosine), 1))
+    logarithm *= power
+    return np.exp(np.maximum(logarithm, -69, out=logarithm), out=logarithm)
+
+
+def _kernel_sum(cosine: Float, share: Float, kappa: float) -> Float:
+    both = cosine_power((1 + cosine) / 2, kappa) + cosine_power((1 - cosine) / 2, kappa)
+    return np.asarray(both @ share / 2)
 
 
 def _checked(projection: str) -> str:

@@ -25,7 +25,7 @@ from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.lattice import plane_normal
 from microgen.core.orientations import quaternions, random_orientations, rotations
 from microgen.stats.ipf import crystal_directions, sector_directions
-from microgen.stats.sphere import pooled, sphere_density, unit_direction
+from microgen.stats.sphere import cosine_power, pooled, sphere_density, unit_direction
 
 Float = NDArray[np.floating[Any]]
 
@@ -59,8 +59,8 @@ class ODF:
     Examples
     --------
     >>> odf = ODF(np.array([[1.0, 0, 0, 0]]), Crystal("m-3m"), halfwidth_deg=15)
-    >>> odf.pole_figure((0, 0, 1), [[0, 0, 1], [1, 1, 1]]).round(4)
-    array([6.8853, 0.0014])
+    >>> odf.pole_figure((0, 0, 1), [[0, 0, 1], [1, 1, 1]]).round(2)
+    array([6.89, 0.  ])
     """
 
     orientation: Float
@@ -97,10 +97,9 @@ class ODF:
             * rotations(np.tile(operations, (len(self.orientation), 1)))
         )
         share = np.repeat(self._shares, len(operations)) / len(operations)
-        kind = np.float32 if self.kappa < 1000 else np.float64  # single precision is four times faster
-        rows, columns = at.reshape(-1, 4).astype(kind), turned.T.astype(kind)
+        rows, columns = at.reshape(-1, 4), turned.T
         step = max(1, _CHUNK // len(turned))
-        sums = [_kernel_sum(rows[i : i + step] @ columns, share, self.kappa) for i in range(0, len(rows), step)]
+        sums = [cosine_power(rows[i : i + step] @ columns, 2 * self.kappa) @ share for i in range(0, len(rows), step)]
         peak = np.pi / 2 * np.exp(-betaln(1.5, self.kappa + 0.5))
         return self._mixed(np.concatenate(sums) * peak).reshape(at.shape[:-1])
 
@@ -240,7 +239,7 @@ def ideal(name: str) -> Float:
 
 
 def orientation_of(normal: Float, along: Float) -> Float:
-    """Return the orientation ``(4,)`` with crystal direction `normal` along z and `along`, as far as it can be, along x.
+    """Return the orientation ``(4,)`` with crystal direction `normal` along z, and `along` as near to x as can be.
 
     >>> orientation_of(np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
     array([1., 0., 0., 0.])
@@ -294,10 +293,6 @@ def phase_orientations(microstructure: Microstructure, phase: str | None = None)
     if not len(found):
         raise InputError(f"no point of phase {name!r} is indexed")
     return np.asarray(found, dtype=float), microstructure.crystals[name]
-
-
-def _kernel_sum(cosine: Float, share: Float, kappa: float) -> Float:
-    return np.asarray(np.clip(np.abs(cosine), 0, 1) ** cosine.dtype.type(2 * kappa) @ share)
 
 
 def _unit(directions: Float) -> Float:
