@@ -42,7 +42,7 @@ def test_stray_files_are_reported_not_fatal(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     assert names(tmp_path, scan_inputs([tmp_path])[1]) == ["notes.txt", "sub/table.csv", "Thumbs.db"]
-    with pytest.warns(UserWarning, match=r"3 files are no images and were left out: notes\.txt"):
+    with pytest.warns(UserWarning, match=r"3 files cannot be read and were left out: notes\.txt"):
         assert find_inputs([tmp_path]) == [tmp_path / "a.png"]
 
 

@@ -34,7 +34,7 @@ def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
     found, stray = scan_inputs(paths)
     if stray:
         names = ", ".join(path.name for path in stray[:5]) + (" ..." if len(stray) > 5 else "")
-        warnings.warn(f"{len(stray)} files are no images and were left out: {names}", UserWarning, stacklevel=2)
+        warnings.warn(f"{len(stray)} files cannot be read and were left out: {names}", UserWarning, stacklevel=2)
     return found
 
 
@@ -90,4 +90,5 @@ def _checked_file(path: Path) -> Path:
         raise InputError(f"{path} does not exist")
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path} is not a file that can be read; known are {', '.join(FORMATS)}")
-    return path
+    main_file = getattr(FORMATS[path.suffix.lower()], "main_file", None)
+    return path if main_file is None else Path(main_file(path))

@@ -6,10 +6,10 @@ from pathlib import Path
 from types import ModuleType
 
 from microgen.core import InputError
-from microgen.io import bmp, hdf5, jpeg, npy, png, tiff
+from microgen.io import ang, bmp, cpr, ctf, hdf5, jpeg, npy, png, tiff
 
 FORMATS: dict[str, ModuleType] = {
-    extension: module for module in (png, jpeg, bmp, tiff, npy, hdf5) for extension in module.EXTENSIONS
+    extension: module for module in (png, jpeg, bmp, tiff, npy, hdf5, ang, ctf, cpr) for extension in module.EXTENSIONS
 }
 """Format module by lower-case extension with its dot."""
 

@@ -28,6 +28,8 @@ def beside(path: Path) -> list[Path]:
     """
     suffix = path.suffix.lstrip(".")
     ends = {".txt", ".TXT", ".hdr", ".HDR", *(f"-{s}.hdr" for s in (suffix, suffix.lower()))}
+    if suffix.lower() == "cpr":
+        ends |= {".crc", ".CRC"}  # the other half of the map
     candidates = {*(path.with_name(path.stem + end) for end in ends), path.with_name(path.name + ".json")}
     return sorted(p for p in candidates if p.is_file())
 

@@ -1,0 +1,270 @@
+"""``.ang`` of EDAX and of the programs that imitate it: Euler angles in radians, square and hexagonal grids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgen.core import InputError
+from microgen.core.crystals import laue_group
+from microgen.io.ebsd import Phase, crystal_of, ebsd_map, grid_text
+from microgen.io.guard import check_size
+from microgen.io.recording import Options, Recording
+from microgen.io.table import Lattice, decode, lay_out, number, numbers, sizes_of, step_of, whole
+
+Array = NDArray[Any]
+
+EXTENSIONS = (".ang",)
+
+SYMMETRIES = {
+    "1": "-1", "20": "2/m", "22": "mmm", "4": "4/m", "42": "4/mmm", "3": "-3", "32": "-3m", "6": "6/m", "62": "6/mmm",
+    "23": "m-3", "43": "m-3m",
+}  # fmt: skip
+"""Laue group by EDAX's code of symmetry; 2 and 21 are monoclinic about c and a, which :class:`Crystal` has not."""
+
+NAMES = {
+    "phi1": "phi1", "phi": "Phi", "phi2": "phi2", "x": "x", "y": "y", "iq": "image_quality", "ci": "confidence_index",
+    "phase": "phase", "phase_index": "phase", "phase_id": "phase", "sem": "sem_signal", "detector_signal": "sem_signal",
+    "fit": "fit_deg", "pattern_fit": "fit_deg",
+}  # fmt: skip
+"""Our name of a column by the names that programs give it."""
+
+_POINT = ("phi1", "Phi", "phi2", "x", "y")
+_MEASURED = ("image_quality", "confidence_index", "sem_signal", "fit_deg", "dot_product")
+_EDAX = (*_POINT, "image_quality", "confidence_index", "phase", "sem_signal", "fit_deg")
+_EMSOFT = (*_POINT, "image_quality", "dot_product", "phase")
+_ASTAR = (*_POINT, "correlation_index", "reliability", "phase", "reliability_percent")
+_OF_PHASE = frozenset({
+    "MaterialName", "Formula", "Info", "Symmetry", "PointGroupID", "LatticeConstants", "NumberFamilies", "hklFamilies",
+    "ElasticConstants", "Categories",
+})  # fmt: skip
+_TAKEN = frozenset({"mask", "orientation"})
+_NO_ORIENTATION = 4 * np.pi - 1e-3
+_FRAMES = {"EDAX": "edax", "EMsoft": "edax"}  # EMsoft writes .ang files in the frame of EDAX, .ctf in that of Oxford
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the lines with ``#`` say."""
+
+    lines: tuple[str, ...]
+    values: Mapping[str, str]
+    phases: Mapping[int, Phase]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def writer(self) -> str:
+        """Program that wrote the file, as far as it leaves traces."""
+        text = "\n".join(self.lines)
+        marks = {"microgen": "microgen", "EMsoft": "EMsoft", "ACOM": "ASTAR", "orix": "orix", "mtex": "MTEX"}
+        return next((name for mark, name in marks.items() if mark.lower() in text.lower()), "EDAX")
+
+    @property
+    def hexagonal(self) -> bool:
+        """True for a hexagonal grid."""
+        return self.values.get("GRID", "").lower().startswith("hex")
+
+    def number(self, key: str) -> float | None:
+        """Return the number that stands under a key."""
+        return number(self.values.get(key))
+
+
+def read(path: Path, options: Options) -> Recording:
+    """Read a map; points that EDAX marks (4 pi, confidence index -1) stay not indexed."""
+    head, body = split(decode(path.read_bytes()))
+    header = parse(head)
+    table = numbers(body)
+    check_size(path, table.size, table.nbytes, options.max_pixels)
+    names = columns_of(header, table)
+    column = dict(zip(names, table.T, strict=True))
+    unit = 1e-3 if header.writer == "ASTAR" else 1.0  # ASTAR counts in nanometres
+    step = tuple(v and v * unit for v in (header.number("YSTEP"), header.number("XSTEP")))
+    remarks = list(header.remarks)
+    x, y = column["x"] * unit, column["y"] * unit
+    if header.hexagonal:
+        lattice = hexagonal(header, x, y, remarks)
+        sizes: Sequence[Any] = ()
+    else:
+        lattice = lay_out(x, y, _shape(header), step)  # type: ignore[arg-type]
+        sizes = sizes_of(lattice, step)  # type: ignore[arg-type]
+    placed = {name: v if lattice.order is None else v[lattice.order] for name, v in column.items()}
+    phases, phase = _phases(header, placed.get("phase"), lattice)
+    return ebsd_map(
+        dict(_fields(placed)),
+        phase=phase,
+        orientation=np.stack([placed[a] for a in _POINT[:3]], axis=1),
+        shape=lattice.shape,
+        spacing=lattice.step,
+        phases=phases,
+        frame=header.values.get("EulerFrame", _FRAMES.get(header.writer, "unknown")),
+        source=_facts(header),
+        indexed=_solved(placed),
+        sizes=sizes,
+        warnings=remarks,
+    )
+
+
+def split(text: str) -> tuple[list[str], str]:
+    """Return the lines of the header without their ``#``, and the text of the table."""
+    lines, start = [], 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        line = text[start:end].strip()
+        if line and not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").strip())
+        start = end + 1
+    return lines, text[start:]
+
+
+def parse(lines: Sequence[str]) -> Header:
+    """Read keys, phases and remarks from the lines of a header."""
+    values: dict[str, str] = {}
+    blocks: list[dict[str, str]] = []
+    for line in lines:
+        match = re.match(r"([A-Za-z][\w\-]*|Column names)(?:\s*:\s*|\s+|$)(.*)", line)
+        if not match:
+            continue
+        key, value = match[1], match[2].strip()
+        if line.startswith("Column names"):
+            key, value = "COLUMN_HEADERS", line.partition(":")[2].strip()
+        if key == "Phase" and value.isdecimal():
+            blocks.append({"Phase": value})
+        elif blocks and key in _OF_PHASE:
+            blocks[-1].setdefault(key, value)
+        elif key == "MaterialName":
+            blocks.append({"Phase": "1", key: value})  # very old files do not number the only phase
+        else:
+            values.setdefault(key, value)
+    remarks: list[str] = []
+    phases = {int(block["Phase"]): _phase(block, remarks) for block in blocks}
+    return Header(tuple(lines), values, phases, tuple(remarks))
+
+
+def columns_of(header: Header, table: Array) -> list[str]:
+    """Return a name for each column of the table."""
+    count = table.shape[1]
+    stated = [_name(part) for part in header.values.get("COLUMN_HEADERS", "").split(",") if part.strip()]
+    if len(stated) == count and set(_POINT) <= set(stated):
+        names = stated
+    elif count < 7:
+        raise InputError(f"has {count} columns; phi1, Phi, phi2, x, y, image quality and confidence index are needed")
+    else:
+        usual = {"EMsoft": _EMSOFT, "ASTAR": _ASTAR}.get(header.writer, _EDAX)
+        names = [*usual[:count], *(f"column_{k + 1}" for k in range(len(usual), count))]
+    return [name if name not in names[:k] and name not in _TAKEN else f"column_{k + 1}" for k, name in enumerate(names)]
+
+
+def hexagonal(header: Header, x: Array, y: Array, remarks: list[str]) -> Lattice:
+    """Lay a hexagonal grid out as bricks: every point becomes two pixels side by side, each half a step wide.
+
+    This is nearest-neighbour interpolation onto a grid of half the step in x. It keeps every point, its neighbours
+    (each brick touches the six of its point) and, away from the left and right edge, its share of the area.
+    """
+    odd, even, rows = (int(header.number(key) or 0) for key in ("NCOLS_ODD", "NCOLS_EVEN", "NROWS"))
+    promised = (rows + 1) // 2 * odd + rows // 2 * even
+    if promised != len(x) or rows < 1:
+        raise InputError(
+            f"promises a hexagonal grid of {rows} rows of {odd} and {even} = {promised} points but holds {len(x)}"
+        )
+    lengths = np.where(np.arange(rows) % 2 == 0, odd, even)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    row = np.repeat(np.arange(rows), lengths)
+    dx = step_of(x[: lengths[0]]) or header.number("XSTEP") or 0.0
+    dy = step_of(y) or header.number("YSTEP") or dx * np.sqrt(0.75)
+    if not (np.isfinite(dx) and np.isfinite(dy) and dx > 0 and dy > 0):
+        raise InputError("has a hexagonal grid without a step")
+    shift = np.rint(2 * (x[starts] - x.min()) / dx)
+    off = x - x.min() - dx * (np.arange(len(x)) - starts[row] + shift[row] / 2)
+    if not np.isin(shift, (0, 1)).all() or np.abs(off).max() > dx / 4 or np.abs(y - y.min() - dy * row).max() > dy / 4:
+        raise InputError("says that its grid is hexagonal, but its coordinates are not those of such a grid")
+    width = 2 * int(lengths.max())
+    place = (np.arange(width) - shift[:, None].astype(int)) // 2
+    order = starts[:, None] + np.clip(place, 0, lengths[:, None] - 1)
+    remarks.append(
+        f"its hexagonal grid of {rows} rows of {odd} and {even} points, {dx:g} um apart, was resampled by nearest "
+        f"neighbour: each point is two pixels side by side, on a grid of {grid_text((rows, width))}"
+    )
+    return Lattice((rows, width), (float(dy), float(dx) / 2), order.reshape(-1))
+
+
+def _shape(header: Header) -> tuple[int, int] | None:
+    rows, columns, even = (header.number(key) for key in ("NROWS", "NCOLS_ODD", "NCOLS_EVEN"))
+    if even is not None and columns is not None and even != columns:
+        raise InputError(f"says that its grid is square, but its rows have {columns:g} and {even:g} points")
+    columns = columns or even
+    return (int(rows), int(columns)) if rows and columns else None
+
+
+def _phase(block: Mapping[str, str], remarks: list[str]) -> Phase:
+    name = block.get("MaterialName") or block.get("Formula") or ""
+    code = block.get("Symmetry", "")
+    laue = SYMMETRIES.get(code) or _laue(code)
+    if laue is None:
+        remarks.append(f"phase {name!r} has the symmetry {code!r}, which is not known here; it has no crystal")
+    lattice = [number(part) for part in block.get("LatticeConstants", "").split()[:6]]
+    known = [v for v in lattice if v is not None]
+    return Phase(name, crystal_of(laue, known, x_along="a"))
+
+
+def _laue(point_group: str) -> str | None:
+    try:
+        return None if point_group in ("2", "21") else laue_group(point_group)
+    except InputError:
+        return None
+
+
+def _name(part: str) -> str:
+    """Return our name of a column, or a plain one made from what the header calls it."""
+    plain = re.sub(r"\W+", "_", part.strip().lower()).strip("_")
+    return NAMES.get(plain, plain or "unnamed")
+
+
+def _solved(column: Mapping[str, Array]) -> Array:
+    """Points that the file does not mark as without solution."""
+    solved = np.maximum(np.abs(column["phi1"]), np.abs(column["phi2"])) < _NO_ORIENTATION
+    if "confidence_index" in column:
+        solved &= column["confidence_index"] > -1 + 1e-6
+    return np.asarray(solved)
+
+
+def _phases(header: Header, numbers_of: Array | None, lattice: Lattice) -> tuple[dict[int, Phase], Array]:
+    """Return phases by number, and the number of each point: in maps of one phase EDAX writes 0 for it."""
+    phases = dict(header.phases) or {1: Phase("")}
+    if numbers_of is None:
+        return phases, np.full(lattice.shape, next(iter(phases)))
+    numbers_of = numbers_of if np.isfinite(numbers_of).all() else np.nan_to_num(numbers_of, posinf=0, neginf=0)
+    if (numbers_of != np.rint(numbers_of)).any() or np.abs(numbers_of).max() >= 2**31:
+        raise InputError("has numbers of phases that are not whole; its columns are not as expected")
+    found = numbers_of.astype(np.int64)
+    if len(phases) == 1 and not (found > 0).any():
+        found = np.where(found == 0, next(iter(phases)), found)
+    return phases, found
+
+
+def _fields(column: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Columns besides orientation, phase and place: measured ones in single precision, others exactly."""
+    for name, values in column.items():
+        if name in _MEASURED:
+            yield name, values.astype(np.float32)
+        elif name not in (*_POINT, "phase"):
+            yield name, whole(values)
+
+
+def _facts(header: Header) -> dict[str, Any]:
+    facts = {
+        k: v[:200] for k, v in header.values.items() if v and not k.startswith(("hkl", "COLUMN", "Column", "NOTES"))
+    }
+    return {
+        "format": "ang",
+        "writer": header.writer,
+        "grid": "hexagonal" if header.hexagonal else "square",
+        "header": dict(list(facts.items())[:40]),
+    }
