@@ -159,7 +159,7 @@ def _between_plates(values: Array, spacing: Sequence[float], axis: int, toleranc
     start = (system.place[axis] + 0.5) / values.shape[axis]
     ((potential, missing),) = conduction.potentials(system, spacing, start, lambda _, u: tolerance * flux(u))
     length = values.shape[axis] * spacing[axis]
-    return (flux(potential) - float(potential @ missing)) * length**2 / values.size
+    return float((flux(potential) - potential @ missing) * length**2 / values.size)
 
 
 def _periodic(values: Array, spacing: Sequence[float], axes: list[int], tolerance: float) -> Float:
@@ -170,7 +170,7 @@ def _periodic(values: Array, spacing: Sequence[float], axes: list[int], toleranc
 
     def allowed(load: int, potential: Float) -> float:
         along = system.constant[load] - float(system.right[load] @ potential)
-        return tolerance * max(along, _FLOOR * system.constant[load]) / sections[load]
+        return float(tolerance * max(along, _FLOOR * system.constant[load]) / sections[load])
 
     found = conduction.potentials(system, spacing, np.zeros(system.place.shape[1]), allowed)
     potential, missing = (np.stack(columns) for columns in zip(*found, strict=True))
