@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from microgen.core import InputError
 from microgen.stats import grains
 from microgen.stats._descriptor import Descriptor
+from microgen.stats.grain_shapes import grain_table
 from microgen.stats.interval import bootstrap_ci
 from microgen.stats.measurement import Measurement
 
@@ -29,7 +30,7 @@ def _of_grains(method: Callable[..., grains.GrainSize], value: str, ci95: str) -
 
 def _of_each_grain(column: str) -> Callable[..., Measurement]:
     def function(array: Array, *, spacing: Any, periodic: bool, mask: Array | None) -> Measurement:
-        values = getattr(grains.grain_table(_unmasked(array, mask), spacing=spacing), column)
+        values = getattr(grain_table(_unmasked(array, mask), spacing=spacing), column)
         if len(values) < 2:
             raise InputError("fewer than two grains lie wholly inside the picture")
         return Measurement(

@@ -3,7 +3,8 @@
 Every function takes either a boundary mask (boolean) or a label map (integers, 0 where no grain is known), and all of
 them count on the same thing: cells that fill the grid, where each boundary pixel belongs to the nearest grain. So the
 thickness of the drawn lines has no influence, a thick line is crossed once, and a line that ends inside a grain
-separates nothing and is not counted.
+separates nothing and is not counted. A `mask` says where the structure is known at all: what lies outside counts
+neither as grain nor as boundary, and test lines end there.
 
 The mean lineal intercept is E112's referee measure and the one microgen means by "grain size". The planimetric number
 is independent of it: for a Poisson-Voronoi structure it reads 0.35 G lower than the intercept, because the constants
@@ -22,12 +23,16 @@ from scipy import ndimage, stats
 from skimage.measure import label
 
 from microgen.core import InputError
+from microgen.stats._labelling import interiors, joined
+from microgen.stats.phases import crossings
 
 Spacing = float | Sequence[float]
 Labels = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 _FIELD_INTERCEPTS = 5.0  # least side of a field in mean intercepts, so that fields are nearly independent
-_STEPS = {"x": (0, 1), "y": (1, 0), "down": (1, 1), "up": (1, -1)}
+_AXES = ("x", "y", "z")
+_STEPS = {"x": (0, 0, 1), "y": (0, 1, 0), "z": (1, 0, 0), "down": (0, 1, 1), "up": (0, 1, -1)}
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def label_grains(boundary: NDArray[Any], *, periodic: bool = False) -> Labels:
     Parameters
     ----------
     boundary
-        Boolean mask, True on boundaries, or integer labels with 0 where no grain is known; shape ``(Y, X)``.
+        Boolean mask, True on boundaries, or integer labels with 0 where no grain is known; ``(Y, X)`` or ``(Z, Y, X)``.
     periodic
         Give the parts of a grain on opposite sides of the picture one number.
 
@@ -103,12 +108,12 @@ def label_grains(boundary: NDArray[Any], *, periodic: bool = False) -> Labels:
     array([[1, 1, 1, 2, 2, 2]])
     """
     given = np.asarray(boundary)
-    if given.ndim != 2 or given.dtype.kind not in "bui":
-        raise InputError(f"grain size needs a boolean or integer picture (Y, X), got {given.dtype} {given.shape}")
-    inside = _interiors(given) if given.dtype == bool else label(given, background=0, connectivity=2)
+    if given.ndim not in (2, 3) or given.dtype.kind not in "bui":
+        raise InputError(f"grain size needs a boolean or integer picture or volume, got {given.dtype} {given.shape}")
+    inside = interiors(given) if given.dtype == bool else label(given, background=0, connectivity=given.ndim)
     inside = np.asarray(inside, dtype=np.int64)
     if periodic:
-        inside = _joined(inside, given)
+        inside = joined(inside, given)
     if not inside.any():
         raise InputError("the picture holds boundaries only, so it has no grains to measure")
     if inside.all():
@@ -117,20 +122,25 @@ def label_grains(boundary: NDArray[Any], *, periodic: bool = False) -> Labels:
     return np.asarray(inside[tuple(nearest)])
 
 
-def mean_intercept_um(boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False) -> float:
+def mean_intercept_um(
+    boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False, mask: Mask | None = None
+) -> float:
     """Mean lineal intercept in micrometres: length of all test lines over the number of boundaries they cross.
 
-    The test lines are all rows and columns of the picture, also where it is only a small crop: no end segment is
-    dropped, so the inverse of the result is an unbiased estimate of the number of crossings per length.
+    The test lines are all rows and columns of the picture, in a volume those along z too, also where it is only a
+    small crop: no end segment is dropped, so the inverse of the result is an unbiased estimate of the number of
+    crossings per length.
 
     Parameters
     ----------
     boundary
-        Boundary mask or label map, shape ``(Y, X)``.
+        Boundary mask or label map, ``(Y, X)`` or ``(Z, Y, X)``.
     spacing
         Pixel size in micrometres, one number or one per axis.
     periodic
         Also count what is crossed between the last and the first row and column.
+    mask
+        True where the structure is known.
 
     Returns
     -------
@@ -143,8 +153,9 @@ def mean_intercept_um(boundary: NDArray[Any], *, spacing: Spacing, periodic: boo
     >>> mean_intercept_um(squares + 1, spacing=1.0, periodic=True)
     10.0
     """
-    grains, steps = label_grains(boundary, periodic=periodic), _steps_um(spacing)
-    density = _density(grains, steps, periodic=periodic)
+    grains = label_grains(boundary, periodic=periodic)
+    steps = spacing_um(spacing, grains.ndim)
+    density = _density(grains, steps, mask=mask, periodic=periodic)
     return 1 / density if density > 0 else 2 * float(np.mean(np.multiply(grains.shape, steps)))
 
 
@@ -155,23 +166,29 @@ def directional_intercepts_um(boundary: NDArray[Any], *, spacing: Spacing) -> di
     >>> directional_intercepts_um(stripes, spacing=0.5)["x"]
     6.5
     """
-    grains, steps = label_grains(boundary), _steps_um(spacing)
-    densities = {name: _density(grains, steps, (name,)) for name in _STEPS}
+    grains = _picture(label_grains(boundary))
+    steps = spacing_um(spacing, 2)
+    densities = {name: _density(grains, steps, (name,)) for name in _STEPS if name != "z"}
     return {name: 1 / density if density else float("inf") for name, density in densities.items()}
 
 
 def intercepts(
-    boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False, diagonals: bool = False
+    boundary: NDArray[Any],
+    *,
+    spacing: Spacing,
+    periodic: bool = False,
+    diagonals: bool = False,
+    mask: Mask | None = None,
 ) -> GrainSize:
     """Grain size by the lineal intercept method (ASTM E112 and E1382), with all rows and columns as test lines.
 
     Parameters
     ----------
-    boundary, spacing, periodic
+    boundary, spacing, periodic, mask
         As for :func:`mean_intercept_um`.
     diagonals
-        Test along both diagonals too, for structures elongated obliquely. On a pixel grid the diagonals miss a
-        few crossings near triple points, about 2 % where a grain spans 15 pixels.
+        Test along both diagonals of a picture too, for structures elongated obliquely. On a pixel grid the diagonals
+        miss a few crossings near triple points, about 2 % where a grain spans 15 pixels.
 
     Examples
     --------
@@ -179,20 +196,24 @@ def intercepts(
     >>> intercepts(bricks, spacing=1.0, periodic=True).mean_um
     10.0
     """
-    grains, steps = label_grains(boundary, periodic=periodic), _steps_um(spacing)
-    lines = tuple(_STEPS) if diagonals else ("x", "y")
-    count = sum(int(_changes(grains, name, periodic=periodic).sum()) for name in lines)
-    density = _density(grains, steps, lines, periodic=periodic)
+    grains = label_grains(boundary, periodic=periodic)
+    steps = spacing_um(spacing, grains.ndim)
+    lines = ("x", "y", "down", "up") if diagonals else _AXES[: grains.ndim]
+    count = sum(_crossed(grains, name, mask=mask, periodic=periodic)[0] for name in lines)
+    density = _density(grains, steps, lines, mask=mask, periodic=periodic)
     if not density:
         raise InputError("no grain boundary is crossed in this picture, so it has no mean intercept")
-    fields = [_density(field, steps, lines) for field in _fields(grains, steps, 1 / density)]
+    fields = [_density(part, steps, lines, mask=known) for part, known in _fields(grains, steps, 1 / density, mask)]
     return _summary("intercept", density, fields, count)
 
 
-def planimetric(boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False) -> GrainSize:
+def planimetric(
+    boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False, mask: Mask | None = None
+) -> GrainSize:
     """Grain size by counting grains per area (ASTM E112, 10; Jeffries, Saltykov's rectangle).
 
-    A grain inside counts 1, one cut by a side 1/2, one in a corner 1/4.
+    A grain inside counts 1, one cut by a side 1/2, one in a corner 1/4. With a `mask` every grain that the frame or
+    its outline cuts counts 1/2, as in Jeffries' circle.
 
     Examples
     --------
@@ -200,14 +221,16 @@ def planimetric(boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = Fa
     >>> planimetric(bricks, spacing=1.0).count
     25.0
     """
-    grains, steps = label_grains(boundary, periodic=periodic), _steps_um(spacing)
-    count = float(len(np.unique(grains))) if periodic else _count(grains)
+    grains = _picture(label_grains(boundary, periodic=periodic))
+    steps = spacing_um(spacing, 2)
+    whole = periodic and mask is None
+    count = float(len(np.unique(grains))) if whole else _count(grains, mask)
     if count <= 0:
         raise InputError("no grain is counted in this picture, so it has no mean grain area")
-    area = grains.size * steps[0] * steps[1]
-    mean = mean_intercept_um(grains, spacing=steps)
-    fields = [_count(f) / (f.size * steps[0] * steps[1]) for f in _fields(grains, steps, mean)]
-    return _summary("planimetric", count / area, fields, count)
+    pixel = steps[0] * steps[1]
+    mean = mean_intercept_um(grains, spacing=steps, mask=mask)
+    fields = [_count(f, known) / (_points(f, known) * pixel) for f, known in _fields(grains, steps, mean, mask)]
+    return _summary("planimetric", count / (_points(grains, mask) * pixel), fields, count)
 
 
 def intercept_lengths_um(boundary: NDArray[Any], *, spacing: Spacing) -> NDArray[np.float64]:
@@ -217,54 +240,13 @@ def intercept_lengths_um(boundary: NDArray[Any], *, spacing: Spacing) -> NDArray
     >>> intercept_lengths_um(stripes, spacing=0.5)
     array([5., 5., 5., 5.])
     """
-    grains, steps = label_grains(boundary), _steps_um(spacing)
+    grains = _picture(label_grains(boundary))
+    steps = spacing_um(spacing, 2)
     lengths = []
     for lines, step in ((grains, steps[1]), (grains.T, steps[0])):
         row, place = np.nonzero(lines[:, 1:] != lines[:, :-1])
         lengths.append(np.diff(place)[np.diff(row) == 0] * step)
     return np.concatenate(lengths)
-
-
-@dataclass(frozen=True)
-class GrainTable:
-    """One row per grain that lies wholly inside the picture.
-
-    Attributes
-    ----------
-    area_um2, diameter_um
-        Area, and diameter of the circle of the same area.
-    aspect_ratio
-        Longest over shortest axis of the ellipse with the same second moments.
-    orientation_deg
-        Direction of the longest axis, 0 along x, counted from x towards y, modulo 180.
-    """
-
-    area_um2: NDArray[np.float64]
-    diameter_um: NDArray[np.float64]
-    aspect_ratio: NDArray[np.float64]
-    orientation_deg: NDArray[np.float64]
-
-
-def grain_table(boundary: NDArray[Any], *, spacing: Spacing) -> GrainTable:
-    """Measure each whole grain.
-
-    >>> bricks = np.add.outer(np.arange(60) // 10 * 6, np.arange(60) // 20) + 1
-    >>> float(grain_table(bricks, spacing=1.0).aspect_ratio.mean().round(2))
-    2.0
-    """
-    grains, (dy, dx) = label_grains(boundary), _steps_um(spacing)
-    flat = grains.ravel()
-    pixels = np.maximum(np.bincount(flat), 1)
-    y, x = (axis.ravel() * step for axis, step in zip(np.indices(grains.shape), (dy, dx), strict=True))
-    y, x = (v - (np.bincount(flat, v) / pixels)[flat] for v in (y, x))
-    # a square pixel has a second moment of its own
-    yy, xx = (np.bincount(flat, v * v) / pixels + step**2 / 12 for v, step in ((y, dy), (x, dx)))
-    yx = np.bincount(flat, y * x) / pixels
-    whole = np.setdiff1d(np.unique(flat), _at_edge(grains))
-    yy, xx, yx, area = yy[whole], xx[whole], yx[whole], pixels[whole] * dy * dx
-    middle, radius = (yy + xx) / 2, np.hypot((xx - yy) / 2, yx)
-    ratio = np.sqrt((middle + radius) / (middle - radius))
-    return GrainTable(area, np.sqrt(4 * area / np.pi), ratio, np.rad2deg(np.arctan2(2 * yx, xx - yy) / 2) % 180)
 
 
 def local_size_map(boundary: NDArray[Any], *, spacing: Spacing, window_um: float) -> NDArray[np.float32]:
@@ -284,63 +266,77 @@ def local_size_map(boundary: NDArray[Any], *, spacing: Spacing, window_um: float
     """
     if not window_um > 0:
         raise InputError(f"the window of a local grain size must be positive micrometres, got {window_um}")
-    grains, steps = label_grains(boundary), _steps_um(spacing)
+    grains = _picture(label_grains(boundary))
+    steps = spacing_um(spacing, 2)
     sigma = [window_um / np.sqrt(12) / s for s in steps]
     density = np.zeros(grains.shape)
-    for name, axis in (("x", 1), ("y", 0)):
-        changes = _changes(grains, name).astype(float)
+    for axis in (1, 0):
+        changes = (np.diff(grains, axis=axis) != 0).astype(float)
         smooth = ndimage.gaussian_filter(changes, sigma, mode="reflect")
         density += np.pad(smooth, [(0, int(axis == 0)), (0, int(axis == 1))], mode="edge") / steps[axis] / 2
     return (1 / np.maximum(density, 1 / (2 * window_um))).astype(np.float32)
 
 
-def _interiors(boundary: NDArray[np.bool_]) -> Labels:
-    """Number what the boundaries enclose, without the specks where drawn lines run together.
+def spacing_um(spacing: Spacing, ndim: int) -> tuple[float, ...]:
+    """Return one step per axis from one number or several.
 
-    A speck has less than half the area of a square as wide as the lines.
+    >>> spacing_um(0.5, 2)
+    (0.5, 0.5)
     """
-    inside = np.asarray(label(~boundary, connectivity=1), dtype=np.int64)
-    if not boundary.any():
-        return inside
-    # the mean distance from the background within a line of n pixels is (n + 2) / 4
-    width = 4 * float(ndimage.distance_transform_edt(boundary)[boundary].mean()) - 2
-    speck = np.bincount(inside.ravel()) < width**2 / 2
-    return np.where(speck[inside], 0, inside)
-
-
-def _steps_um(spacing: Spacing) -> tuple[float, float]:
-    dy, dx = np.broadcast_to(np.asarray(spacing, dtype=float), 2)
-    if not (np.isfinite([dy, dx]).all() and min(dy, dx) > 0):
+    if np.ndim(spacing) and np.shape(spacing) != (ndim,):
+        raise InputError(f"spacing needs one number or {ndim} (micrometres per axis), got {spacing}")
+    steps = np.broadcast_to(np.asarray(spacing, dtype=float), ndim)
+    if not (np.isfinite(steps).all() and steps.min() > 0):
         raise InputError(f"spacing must be positive micrometres, got {spacing}")
-    return float(dy), float(dx)
+    return tuple(steps.tolist())
 
 
-def _changes(grains: Labels, line: str, *, periodic: bool = False) -> NDArray[np.bool_]:
-    """Say for every pixel whether the next one along the test line belongs to another grain."""
-    dy, dx = _STEPS[line]
-    if periodic:
-        return np.asarray(grains != np.roll(grains, (-dy, -dx), (0, 1)))
-    height, width = grains.shape
-    here = grains[: height - dy, max(-dx, 0) : width - max(dx, 0)]
-    return np.asarray(here != grains[dy:, max(dx, 0) : width - max(-dx, 0)])
+def _picture(grains: Labels) -> Labels:
+    if grains.ndim != 2:
+        raise InputError("this grain size is measured in a picture (Y, X); take a section of a volume")
+    return grains
+
+
+def _crossed(grains: Labels, line: str, *, mask: Mask | None = None, periodic: bool = False) -> tuple[int, int]:
+    """Boundaries crossed along a direction, and steps of test line."""
+    direction = np.array(_STEPS[line][-grains.ndim :], np.intp)
+    return crossings(grains, direction, periodic=periodic, mask=mask)
 
 
 def _density(
-    grains: Labels, steps: tuple[float, float], lines: Sequence[str] = ("x", "y"), *, periodic: bool = False
+    grains: Labels,
+    steps: Sequence[float],
+    lines: Sequence[str] | None = None,
+    *,
+    mask: Mask | None = None,
+    periodic: bool = False,
 ) -> float:
     """Boundaries crossed per micrometre of test line."""
     count, length = 0, 0.0
-    for name in lines:
-        changes = _changes(grains, name, periodic=periodic)
-        count += int(changes.sum())
-        length += changes.size * float(np.hypot(_STEPS[name][0] * steps[0], _STEPS[name][1] * steps[1]))
+    for name in _AXES[: grains.ndim] if lines is None else lines:
+        crossed, pairs = _crossed(grains, name, mask=mask, periodic=periodic)
+        count += crossed
+        length += pairs * float(np.linalg.norm(np.multiply(_STEPS[name][-grains.ndim :], steps)))
     return count / length
 
 
-def _fields(grains: Labels, steps: tuple[float, float], mean_um: float) -> list[Labels]:
-    """Cut a picture into non-overlapping fields, at least two along each axis."""
-    parts = [max(2, int(n * s / (_FIELD_INTERCEPTS * mean_um))) for n, s in zip(grains.shape, steps, strict=True)]
-    return [field for rows in np.array_split(grains, parts[0]) for field in np.array_split(rows, parts[1], axis=1)]
+def _fields(
+    grains: Labels, steps: Sequence[float], mean_um: float, mask: Mask | None = None
+) -> list[tuple[Labels, Mask | None]]:
+    """Cut a picture into non-overlapping fields, at least two along each axis; those hardly known are left out."""
+    fields: list[tuple[Labels, Mask | None]] = [(grains, mask)]
+    for axis, (n, step) in enumerate(zip(grains.shape, steps, strict=True)):
+        parts = max(2, int(n * step / (_FIELD_INTERCEPTS * mean_um)))
+        fields = [pair for part, known in fields for pair in _cut(part, known, parts, axis)]
+    known_fields = [(part, known) for part, known in fields if known is None or known.mean() >= 0.5]
+    if len(known_fields) < 2:
+        raise InputError("too little of the picture is known to measure a grain size; crop it to the known part")
+    return known_fields
+
+
+def _cut(part: Labels, known: Mask | None, parts: int, axis: int) -> list[tuple[Labels, Mask | None]]:
+    masks = [None] * parts if known is None else np.array_split(known, parts, axis)
+    return list(zip(np.array_split(part, parts, axis), masks, strict=True))
 
 
 def _summary(method: str, density: float, fields: list[float], count: float) -> GrainSize:
@@ -361,32 +357,22 @@ def _numbers(method: str, mean: float, low: float, high: float) -> tuple[float, 
     return g(mean), (g(high), g(low))
 
 
-def _sides(grains: Labels) -> list[Labels]:
-    return [grains[0], grains[-1], grains[:, 0], grains[:, -1]]
+def _points(grains: Labels, mask: Mask | None) -> int:
+    return grains.size if mask is None else int(mask.sum())
 
 
-def _at_edge(grains: Labels) -> Labels:
-    return np.unique(np.concatenate(_sides(grains)))
-
-
-def _count(grains: Labels) -> float:
+def _count(grains: Labels, mask: Mask | None = None) -> float:
     """Grains in a rectangle: parts inside, less half for each stretch along a side, plus a quarter per corner."""
+    if mask is not None and not mask.all():
+        return _count_known(grains, mask)
     parts = int(label(grains, background=-1, connectivity=2).max())
-    stretches = sum(1 + int((side[1:] != side[:-1]).sum()) for side in _sides(grains))
+    sides = [grains[0], grains[-1], grains[:, 0], grains[:, -1]]
+    stretches = sum(1 + int((side[1:] != side[:-1]).sum()) for side in sides)
     return parts - stretches / 2 + 1
 
 
-def _joined(inside: Labels, given: NDArray[Any]) -> Labels:
-    """Give the parts of a grain on opposite sides of a periodic picture one number."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs = []
-    for axis in (0, 1):
-        one, two, first, last = (np.take(v, end, axis) for v in (inside, given) for end in (0, -1))
-        same = (one > 0) & (two > 0) & (first == last)
-        pairs.append(np.stack([one[same], two[same]]))
-    one, two = np.concatenate(pairs, axis=1)
-    size = int(inside.max()) + 1
-    links = coo_array((np.ones(len(one)), (one, two)), shape=(size, size))
-    return np.asarray(connected_components(links, directed=False)[1][inside], dtype=np.int64)
+def _count_known(grains: Labels, mask: Mask) -> float:
+    """Grains in a region of any outline: those inside, and half of those that its outline cuts."""
+    parts = label(np.where(mask, grains, -1), background=-1, connectivity=2)
+    rim = mask & ~ndimage.binary_erosion(mask)
+    return int(parts.max()) - len(np.unique(parts[rim])) / 2

@@ -82,13 +82,13 @@ def specific_surface(
 
 
 def crossings(
-    inside: NDArray[np.bool_],
+    inside: NDArray[Any],
     direction: NDArray[np.intp],
     *,
     periodic: bool = False,
     mask: NDArray[np.bool_] | None = None,
 ) -> tuple[int, int]:
-    """Count the pairs of neighbours in one direction that a surface separates, and all valid pairs.
+    """Count the pairs of neighbours in one direction with different values, and all valid pairs.
 
     >>> crossings(np.array([[True, True, False]]), np.array([0, 1]))
     (1, 2)
@@ -99,7 +99,7 @@ def crossings(
         near = tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(direction, inside.shape, strict=True))
         far = tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(direction, inside.shape, strict=True))
 
-    def moved(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def moved(values: NDArray[Any]) -> NDArray[Any]:
         return values[far] if far else np.roll(values, (-direction).tolist(), list(range(values.ndim)))
 
     different = inside[near] != moved(inside)
