@@ -14,7 +14,8 @@ from microgen.core import InputError, Microstructure
 from microgen.stats import DESCRIPTORS, Measurement, applicable, bootstrap_ci, circular_mean, measure, pool
 from microgen.stats.interpret import labelled, thresholded
 
-SCALARS = [name for name, d in DESCRIPTORS.items() if d.kind != "curve"]
+PICTURES = [name for name, d in DESCRIPTORS.items() if 2 in d.dims]
+SCALARS = [name for name in PICTURES if DESCRIPTORS[name].kind != "curve"]
 WHOLE_GRAINS = {"grain_diameter_um", "grain_aspect_ratio"}  # those the frame does not cut, so the frame matters
 
 
@@ -44,13 +45,20 @@ def micrograph(seed: int, n: int = 128) -> Any:
     return np.clip(clean + rng.normal(0, 6, clean.shape), 0, 255).astype(np.uint8)
 
 
+def sponge(seed: int) -> Any:
+    """A phase that percolates along both axes."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(96, 96)), (2.0, 4.0), mode="wrap")
+    return (noise > np.quantile(noise, 0.25)).astype(np.uint8)
+
+
 FIELDS = {"phase": blobs, "region": blobs, "signal": blobs, "intensity": micrograph}
 
 
 def sample(name: str, *, turn: int = 0, roll: tuple[int, int] = (0, 0), scale: float = 1.0) -> Microstructure:
     """A microstructure that a descriptor applies to, turned, shifted or scaled."""
     need = DESCRIPTORS[name].needs[0]
-    field, values = ("boundary", outlines(voronoi(0))) if need == "grains" else (need, FIELDS[need](0))
+    make = FIELDS[need] if DESCRIPTORS[name].tiles else sponge
+    field, values = ("boundary", outlines(voronoi(0))) if need == "grains" else (need, make(0))
     field = "phase" if field in ("region", "signal") else field
     values = np.rot90(np.roll(values, roll, (0, 1)), turn)
     return Microstructure({field: values}, spacing=(0.5 * scale, 0.5 * scale))
@@ -72,27 +80,31 @@ def assert_alike(found: Measurement, expected: Measurement, rtol: float) -> None
             np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-12 + 1e-6 * np.abs(b).max(), err_msg=part)
 
 
-@pytest.mark.parametrize("name", [name for name in DESCRIPTORS if name not in WHOLE_GRAINS])
+@pytest.mark.parametrize("name", [name for name in PICTURES if name not in WHOLE_GRAINS])
 def test_a_shift_of_a_periodic_structure_changes_nothing(name: str) -> None:
     grains = DESCRIPTORS[name].needs[0] == "grains"
     still, moved = sample(name), sample(name, roll=(17, 41))
-    assert_alike(one(name, moved, periodic=True), one(name, still, periodic=True), rtol=0.02 if grains else 1e-6)
+    rtol = 0.02 if grains else 1e-4 if DESCRIPTORS[name].costly else 1e-6
+    assert_alike(one(name, moved, periodic=True), one(name, still, periodic=True), rtol=rtol)
 
 
-@pytest.mark.parametrize("name", DESCRIPTORS)
+@pytest.mark.parametrize("name", PICTURES)
 def test_a_quarter_turn_turns_directions_and_nothing_else(name: str) -> None:
-    still, turned = one(name, sample(name)), one(name, sample(name, turn=1))
+    along = {"_x": "_y", "_y": "_x"}
+    other = name[:-2] + along.get(name[-2:], name[-2:])
+    still, turned = one(name, sample(name)), one(other, sample(name, turn=1))
     if DESCRIPTORS[name].period:
         assert still.value is not None
         assert turned.value == pytest.approx((still.value + 90) % 180, abs=1e-6)
     else:
-        assert_alike(turned, still, rtol=0.02 if DESCRIPTORS[name].needs[0] == "grains" else 1e-6)
+        rtol = 0.02 if DESCRIPTORS[name].needs[0] == "grains" else 1e-4 if DESCRIPTORS[name].costly else 1e-6
+        assert_alike(turned, still, rtol=rtol)
 
 
-@pytest.mark.parametrize("name", DESCRIPTORS)
+@pytest.mark.parametrize("name", PICTURES)
 def test_spacing_scales_by_the_unit(name: str) -> None:
     factor = 3.0
-    powers = {"um": factor, "1/um": 1 / factor, "um^d": factor**2, "1": 1.0, "deg": 1.0, "": 1.0}
+    powers = {"um": factor, "1/um": 1 / factor, "um^d": factor**2, "1/um^d": factor**-2, "1": 1.0, "deg": 1.0, "": 1.0}
     small, large = one(name, sample(name)), one(name, sample(name, scale=factor))
     if small.unit == "G":
         assert small.value is not None

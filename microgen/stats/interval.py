@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy import special
 from microgen.core import InputError
 
 _DRAWS = 2000
+_TILES = {2: 4, 3: 2}  # along each axis
+_SMALLEST_TILE = 16
 
 
 def bootstrap_ci(
@@ -73,3 +76,31 @@ def circular_mean(values: NDArray[Any] | Sequence[float], *, period: float) -> f
     turn = 2 * np.pi / period
     mean = np.exp(1j * turn * np.asarray(values, dtype=np.float64)).mean()
     return float(np.angle(mean) / turn % period)
+
+
+def interval_of_parts(
+    value: float, parts: NDArray[Any] | Sequence[float], *, period: float | None = None
+) -> tuple[float, float]:
+    """Return the 95 % confidence interval that the scatter between parts of a picture gives, centred on its value.
+
+    >>> low, high = interval_of_parts(10.0, [9.0, 10.0, 11.0, 12.0])
+    >>> round((low + high) / 2, 1)
+    10.0
+    """
+    offset = np.asarray(parts, dtype=np.float64) - value
+    if period:
+        offset = (offset + period / 2) % period - period / 2
+    low, high = bootstrap_ci(offset)
+    shift = value - float(offset.mean())
+    return low + shift, high + shift
+
+
+def tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Cut a picture into 4 x 4 tiles, a volume into 2 x 2 x 2; into none where they would be too small.
+
+    >>> len(list(tiles((64, 64)))), len(list(tiles((32, 64, 64)))), len(list(tiles((8, 64))))
+    (16, 8, 0)
+    """
+    cuts = [np.linspace(0, n, _TILES[len(shape)] + 1).astype(int) for n in shape]
+    if min(int(np.diff(c).min()) for c in cuts) >= _SMALLEST_TILE:
+        yield from itertools.product(*([slice(a, b) for a, b in itertools.pairwise(c)] for c in cuts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,16 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgen.core import InputError, Microstructure
+from microgen.core import DivergedError, InputError, Microstructure
 from microgen.stats.curve import Curve
 from microgen.stats.descriptors import DESCRIPTORS, Descriptor
-from microgen.stats.interval import bootstrap_ci
+from microgen.stats.interval import interval_of_parts, tiles
 from microgen.stats.measurement import Measurement
 from microgen.stats.views import Views, regions
 
 Array = NDArray[Any]
-_TILES = {2: 4, 3: 2}  # along each axis
-_SMALLEST_TILE = 16
 
 
 def measure(
@@ -111,7 +108,7 @@ def _measured(descriptor: Descriptor, views: Views, *, intervals: bool) -> Measu
     try:
         array = views.get(descriptor.needs[0])
         found = descriptor.function(array, **views.frame)
-    except InputError as error:
+    except (InputError, DivergedError) as error:
         return Measurement(unit=descriptor.unit, note=str(error))
     if isinstance(found, Curve):
         return Measurement(unit=descriptor.unit, x=found.x, y=found.y, x_unit=descriptor.x_unit)
@@ -128,18 +125,14 @@ def _with_interval(found: Measurement, descriptor: Descriptor, array: Array, vie
     parts = np.array(list(_tile_values(descriptor, array, views)))
     if len(parts) < 4 or found.value is None:
         return found
-    offset = parts - found.value
-    if descriptor.period:
-        offset = (offset + descriptor.period / 2) % descriptor.period - descriptor.period / 2
-    low, high = bootstrap_ci(offset)
-    shift = found.value - float(offset.mean())
-    return replace(found, ci95=(low + shift, high + shift), n=len(parts))
+    ci95 = interval_of_parts(found.value, parts, period=descriptor.period)
+    return replace(found, ci95=ci95, n=len(parts))
 
 
 def _tile_values(descriptor: Descriptor, array: Array, views: Views) -> Iterator[float]:
     """The descriptor of each tile of the picture; tiles that do not allow it are left out."""
     mask = views.frame["mask"]
-    for tile in _tiles(array.shape[: views.microstructure.ndim]):
+    for tile in tiles(array.shape[: views.microstructure.ndim]):
         part = None if mask is None else mask[tile]
         try:
             found = descriptor.function(array[tile], spacing=views.frame["spacing"], periodic=False, mask=part)
@@ -148,9 +141,3 @@ def _tile_values(descriptor: Descriptor, array: Array, views: Views) -> Iterator
         value = found.value if isinstance(found, Measurement) else found
         if isinstance(value, float) and np.isfinite(value):
             yield value
-
-
-def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    cuts = [np.linspace(0, n, _TILES[len(shape)] + 1).astype(int) for n in shape]
-    if min(int(np.diff(c).min()) for c in cuts) >= _SMALLEST_TILE:
-        yield from itertools.product(*([slice(a, b) for a, b in itertools.pairwise(c)] for c in cuts))
