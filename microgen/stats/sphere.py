@@ -55,28 +55,22 @@ def project(directions: Float, projection: Projection = "equal-area") -> Float:
 
 
 def unproject(points: Float, projection: Projection = "equal-area") -> Float:
-    """Return the unit vectors ``(..., 3)`` with ``z >= 0`` of points ``(..., 2)`` of the unit disc.
+    """Return the unit vectors ``(..., 3)`` of points ``(..., 2)`` of the plane; those on the unit disc have ``z >= 0``.
+
+    Beyond the disc the map goes on into the other hemisphere, up to its pole at a radius of 1.41 if equal-area.
 
     >>> unproject(project(np.array([0.6, 0.0, 0.8]))).round(4)
     array([0.6, 0. , 0.8])
     """
     x, y = np.moveaxis(np.asarray(points, dtype=float), -1, 0)
-    square = np.minimum(x * x + y * y, 1)
+    square = x * x + y * y
     if _checked(projection) == "equal-area":
+        shrink = np.sqrt(np.minimum(1, 2 / np.maximum(square, 1e-300)))
+        x, y, square = x * shrink, y * shrink, np.minimum(square, 2)
         height, factor = 1 - square, np.sqrt(2 - square)
     else:
         height, factor = (1 - square) / (1 + square), 2 / (1 + square)
     return np.stack([x * factor, y * factor, height], axis=-1)
-
-
-def disc(points: int, projection: Projection = "equal-area") -> tuple[Float, NDArray[np.bool_]]:
-    """Return the directions ``(points, points, 3)`` of a square raster over the disc, and which lie inside it.
-
-    The first axis runs along y, the second along x, both from -1 to 1.
-    """
-    ticks = (np.arange(points) + 0.5) * 2 / points - 1
-    xy = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-    return unproject(xy, projection), (xy**2).sum(-1) <= 1
 
 
 def hemisphere(step_deg: float = 5.0) -> tuple[Float, Float]:

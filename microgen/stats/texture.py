@@ -24,6 +24,7 @@ from scipy.special import betaln
 from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.lattice import plane_normal
 from microgen.core.orientations import quaternions, random_orientations, rotations
+from microgen.stats.ebsd import indexed
 from microgen.stats.ipf import crystal_directions, sector_directions
 from microgen.stats.sphere import cosine_power, pooled, sphere_density, unit_direction
 
@@ -284,8 +285,8 @@ def phase_orientations(microstructure: Microstructure, phase: str | None = None)
     if not known:
         raise InputError("no phase here has a known crystal symmetry; texture needs one")
     numbers = microstructure["phase"] if "phase" in microstructure else np.zeros(microstructure.shape, int)
-    indexed = microstructure["mask"] != 0 if "mask" in microstructure else np.ones(microstructure.shape, bool)
-    where = {name: indexed & (numbers == microstructure.phases.index(name)) for name in known}
+    valid = indexed(microstructure)
+    where = {name: valid & (numbers == microstructure.phases.index(name)) for name in known}
     name = phase or max(known, key=lambda n: int(where[n].sum()))
     if name not in where:
         raise InputError(f"no phase {name!r} with a known symmetry; there are {', '.join(known)}")
