@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,27 +14,25 @@ from numpy.typing import NDArray
 
 from microgen.core import InputError
 from microgen.core.crystals import laue_group
+from microgen.core.recipe import RECIPE_KEY
+from microgen.io import ang_write
+from microgen.io.ang_write import CODES, NAMES
 from microgen.io.ebsd import Phase, crystal_of, ebsd_map, grid_text
 from microgen.io.guard import check_size
 from microgen.io.recording import Options, Recording
-from microgen.io.table import Lattice, decode, lay_out, number, numbers, sizes_of, step_of, whole
+from microgen.io.table import Lattice, decode, lay_out, number, numbers, sizes_of, step_of, stored
 
 Array = NDArray[Any]
 
 EXTENSIONS = (".ang",)
 
-SYMMETRIES = {
-    "1": "-1", "20": "2/m", "22": "mmm", "4": "4/m", "42": "4/mmm", "3": "-3", "32": "-3m", "6": "6/m", "62": "6/mmm",
-    "23": "m-3", "43": "m-3m",
-}  # fmt: skip
-"""Laue group by EDAX's code of symmetry; 2 and 21 are monoclinic about c and a, which :class:`Crystal` has not."""
+write = ang_write.write
 
-NAMES = {
-    "phi1": "phi1", "phi": "Phi", "phi2": "phi2", "x": "x", "y": "y", "iq": "image_quality", "ci": "confidence_index",
-    "phase": "phase", "phase_index": "phase", "phase_id": "phase", "sem": "sem_signal", "detector_signal": "sem_signal",
-    "fit": "fit_deg", "pattern_fit": "fit_deg",
-}  # fmt: skip
-"""Our name of a column by the names that programs give it."""
+WHOLE = True
+"""A file holds all fields of a map."""
+
+SYMMETRIES = {code: laue for laue, code in CODES.items()}
+"""Laue group by EDAX's code of symmetry; 2 and 21 are monoclinic about c and a, which :class:`Crystal` has not."""
 
 _POINT = ("phi1", "Phi", "phi2", "x", "y")
 _MEASURED = ("image_quality", "confidence_index", "sem_signal", "fit_deg", "dot_product")
@@ -44,6 +43,7 @@ _OF_PHASE = frozenset({
     "MaterialName", "Formula", "Info", "Symmetry", "PointGroupID", "LatticeConstants", "NumberFamilies", "hklFamilies",
     "ElasticConstants", "Categories",
 })  # fmt: skip
+_NO_FACTS = ("HEADER", "COLUMN", "Column", "NOTES", "microgen")
 _TAKEN = frozenset({"mask", "orientation"})
 _NO_ORIENTATION = 4 * np.pi - 1e-3
 _FRAMES = {"EDAX": "edax", "EMsoft": "edax"}  # EMsoft writes .ang files in the frame of EDAX, .ctf in that of Oxford
@@ -64,6 +64,12 @@ class Header:
         text = "\n".join(self.lines)
         marks = {"microgen": "microgen", "EMsoft": "EMsoft", "ACOM": "ASTAR", "orix": "orix", "mtex": "MTEX"}
         return next((name for mark, name in marks.items() if mark.lower() in text.lower()), "EDAX")
+
+    @property
+    def frame(self) -> str:
+        """Frame of the Euler angles: that of EDAX where its own program wrote, or what microgen wrote down."""
+        stated = self.values.get("EulerFrame")
+        return stated if stated in ("edax", "unknown") else _FRAMES.get(self.writer, "unknown")
 
     @property
     def hexagonal(self) -> bool:
@@ -102,12 +108,18 @@ def read(path: Path, options: Options) -> Recording:
         shape=lattice.shape,
         spacing=lattice.step,
         phases=phases,
-        frame=header.values.get("EulerFrame", _FRAMES.get(header.writer, "unknown")),
-        source=_facts(header),
+        frame=header.frame,
+        source=_facts(header) | ({"recipe": recipe} if (recipe := _recipe(head)) else {}),
         indexed=_solved(placed),
         sizes=sizes,
         warnings=remarks,
     )
+
+
+def read_own(path: Path) -> dict[str, Any]:
+    """Recipe that microgen wrote among the comments."""
+    recipe = _recipe(split(decode(path.read_bytes()))[0])
+    return {} if recipe is None else {RECIPE_KEY: recipe}
 
 
 def split(text: str) -> tuple[list[str], str]:
@@ -223,8 +235,8 @@ def _laue(point_group: str) -> str | None:
 
 def _name(part: str) -> str:
     """Return our name of a column, or a plain one made from what the header calls it."""
-    plain = re.sub(r"\W+", "_", part.strip().lower()).strip("_")
-    return NAMES.get(plain, plain or "unnamed")
+    plain = re.sub(r"\W+", "_", part.strip()).strip("_")
+    return NAMES.get(plain.lower(), plain or "unnamed")
 
 
 def _solved(column: Mapping[str, Array]) -> Array:
@@ -255,16 +267,15 @@ def _fields(column: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
         if name in _MEASURED:
             yield name, values.astype(np.float32)
         elif name not in (*_POINT, "phase"):
-            yield name, whole(values)
+            yield name, stored(values)
+
+
+def _recipe(lines: Sequence[str]) -> Any:
+    line = next((line for line in lines if line.startswith(RECIPE_KEY + " ")), None)
+    return None if line is None else json.loads(line.removeprefix(RECIPE_KEY))
 
 
 def _facts(header: Header) -> dict[str, Any]:
-    facts = {
-        k: v[:200] for k, v in header.values.items() if v and not k.startswith(("hkl", "COLUMN", "Column", "NOTES"))
-    }
-    return {
-        "format": "ang",
-        "writer": header.writer,
-        "grid": "hexagonal" if header.hexagonal else "square",
-        "header": dict(list(facts.items())[:40]),
-    }
+    kept = {k: v[:200] for k, v in header.values.items() if v and not k.startswith(_NO_FACTS)}
+    grid = "hexagonal" if header.hexagonal else "square"
+    return {"format": "ang", "writer": header.writer, "grid": grid, "header": dict(list(kept.items())[:40])}

@@ -12,14 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError
+from microgen.io import ctf_write
 from microgen.io.ebsd import LAUE_NUMBERS, Phase, crystal_of, ebsd_map, laue_of_space_group
 from microgen.io.guard import check_size
 from microgen.io.recording import Options, Recording
-from microgen.io.table import decode, lay_out, number, numbers, sizes_of, whole
+from microgen.io.table import decode, lay_out, number, numbers, sizes_of, stored
 
 Array = NDArray[Any]
 
 EXTENSIONS = (".ctf",)
+WHOLE = True
+"""A file holds all fields of a map that the format has."""
+
+write = ctf_write.write
 
 NAMES = {
     "phase": "phase", "x": "x", "y": "y", "bands": "bands", "error": "error", "euler1": "phi1", "euler2": "Phi",
@@ -53,9 +58,8 @@ class Header:
     @property
     def frame(self) -> str:
         """Frame of the Euler angles: that of Oxford, or what microgen wrote down."""
-        stated = re.search(r"Euler frame ([\w-]+)", self.text)
         if self.writer == "microgen":
-            return stated[1] if stated else "unknown"
+            return "oxford" if "Euler frame oxford" in self.text else "unknown"
         return {"Oxford Instruments": "oxford", "EMsoft": "oxford", "Bruker": "bruker"}.get(self.writer, "unknown")
 
     def number(self, key: str) -> float | None:
@@ -205,7 +209,7 @@ def _fields(column: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
         if name == "mean_angular_deviation_deg":
             yield name, values.astype(np.float32)
         elif name not in _POINT:
-            yield name, whole(values)
+            yield name, stored(values)
 
 
 def _facts(header: Header) -> dict[str, Any]:

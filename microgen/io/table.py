@@ -64,15 +64,21 @@ def numbers(text: str) -> Array:
         raise InputError(f"has a table that is damaged or truncated: {detail}") from error
 
 
-def whole(values: Array) -> Array:
-    """Return whole numbers as uint8 or int32, the narrower that holds them; other values as they are.
+def stored(values: Array) -> Array:
+    """Return numbers of a text in the type they had: uint8 or int32 where whole, float32 where written with 9 digits.
 
-    >>> whole(np.array([1.0, 255.0])).dtype, whole(np.array([0.5])).dtype
-    (dtype('uint8'), dtype('float64'))
+    Nine digits name a float32 exactly; all other numbers stay float64.
+
+    >>> [str(stored(np.array(v)).dtype) for v in ([1.0, 255.0], [-1.0], [0.100000001], [0.1])]
+    ['uint8', 'int32', 'float32', 'float64']
     """
-    if not np.isfinite(values).all() or (values != np.rint(values)).any() or np.abs(values).max() >= 2**31:
+    if not np.isfinite(values).all():
         return values
-    return np.asarray(values, np.uint8 if values.min() >= 0 and values.max() < 256 else np.int32)
+    if (values == np.rint(values)).all() and np.abs(values).max() < 2**31:
+        return np.asarray(values, np.uint8 if values.min() >= 0 and values.max() < 256 else np.int32)
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    return single if (np.abs(values - single) <= 5.1e-9 * np.abs(values)).all() else values
 
 
 def number(text: str | None) -> float | None:

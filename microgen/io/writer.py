@@ -24,8 +24,8 @@ def write(
     Parameters
     ----------
     path
-        ``.h5`` keeps every field. ``.png`` (8 and 16 bits), ``.tif`` and ``.npy`` hold one field, by
-        default ``intensity`` or the only one. Values are never rescaled.
+        ``.h5`` keeps every field. ``.ang`` and ``.ctf`` hold EBSD maps. ``.png`` (8 and 16 bits), ``.tif`` and
+        ``.npy`` hold one field, by default ``intensity`` or the only one. Values are never rescaled.
     recipe
         How it was made, see :func:`microgen.core.recipe.recipe`; it travels in the file.
     field
@@ -47,7 +47,8 @@ def write(
     """
     path = Path(path)
     module = format_of(path, writing=True)
-    one = microstructure if module is hdf5 and field is None else _only_field(microstructure, field)
+    holds_all = module is hdf5 or getattr(module, "WHOLE", False)
+    one = microstructure if holds_all and field is None else _only_field(microstructure, field)
     if module is npy:
         if exclusive and path.exists():
             return False
