@@ -57,7 +57,7 @@ FIELDS = {"phase": blobs, "region": blobs, "signal": blobs, "intensity": microgr
 def sample(name: str, *, turn: int = 0, roll: tuple[int, int] = (0, 0), scale: float = 1.0) -> Microstructure:
     """A microstructure that a descriptor applies to, turned, shifted or scaled."""
     need = DESCRIPTORS[name].needs[0]
-    make = FIELDS[need] if DESCRIPTORS[name].tiles else sponge
+    make = FIELDS.get(need, blobs) if DESCRIPTORS[name].tiles else sponge
     field, values = ("boundary", outlines(voronoi(0))) if need == "grains" else (need, make(0))
     field = "phase" if field in ("region", "signal") else field
     values = np.rot90(np.roll(values, roll, (0, 1)), turn)
