@@ -74,10 +74,10 @@ def specific_surface(
     inside = np.asarray(region, dtype=bool)
     step = np.array(checked_spacing(spacing, inside.ndim))
     valid = None if mask is None else np.asarray(mask, dtype=bool)
-    directions = _directions(inside.ndim)
-    weights = _direction_weights(directions * step)
-    counts = [crossings(inside, d, periodic=periodic, mask=valid) for d in directions]
-    rates = [count / pairs for count, pairs in counts] / np.linalg.norm(directions * step, axis=1)
+    vectors = directions(inside.ndim)
+    weights = direction_weights(vectors * step)
+    counts = [crossings(inside, d, periodic=periodic, mask=valid) for d in vectors]
+    rates = [count / pairs for count, pairs in counts] / np.linalg.norm(vectors * step, axis=1)
     return float(np.dot(weights, rates)) * (np.pi / 2 if inside.ndim == 2 else 2)
 
 
@@ -113,13 +113,13 @@ def crossings(
     return int(np.count_nonzero(different)), pairs
 
 
-def _directions(ndim: int) -> NDArray[np.intp]:
+def directions(ndim: int) -> NDArray[np.intp]:
     """Steps to the neighbours, one of each opposite pair."""
     steps = np.array(list(itertools.product((-1, 0, 1), repeat=ndim)))
     return steps[len(steps) // 2 + 1 :]
 
 
-def _direction_weights(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def direction_weights(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of the circle or sphere that lies nearest to each of the lines through the origin."""
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     if vectors.shape[1] == 2:
