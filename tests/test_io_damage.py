@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from microgen.core import InputError, Microstructure
-from microgen.io import hdf5, read, read_recipe, write
+from microgen.io import own_hdf5, read, read_recipe, write
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 200, (24, 31), dtype=np.uint8)
@@ -224,13 +224,13 @@ def test_hdf5_bomb(tmp_path: Path) -> None:
 
 def _sealed(path: Path, build: Callable[[h5py.File], None]) -> None:
     """Write a sample file that looks genuine but whose field is built by `build`."""
-    with h5py.File(path, "w", userblock_size=hdf5.SEAL_BYTES) as file:
-        file.attrs.update(format=hdf5.FORMAT, version=1)
+    with h5py.File(path, "w", userblock_size=own_hdf5.SEAL_BYTES) as file:
+        file.attrs.update(format=own_hdf5.FORMAT, version=1)
         texts = {"spacing_um": [1, 1], "phases": [], "scalars": {}, "source": {}, "fields": ["phase"]}
         for key, value in texts.items():
             file.attrs[f"microgen:{key}"] = json.dumps(value)
         build(file)
-    seal = hdf5._seal(path)
+    seal = own_hdf5._seal(path)
     with path.open("r+b") as stream:
         stream.write(seal)
 
@@ -264,11 +264,14 @@ def test_hdf5_never_reaches_outside_itself(tmp_path: Path) -> None:
     assert read(path)[0]["phase"].sum() == 16
 
 
-def test_foreign_hdf5(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["image"] = GRAY
-    with pytest.raises(InputError, match="not a sample that microgen wrote"):
-        read(tmp_path / "a.h5", pixel_size_um=1)
+def test_own_hdf5_without_its_seal_is_not_taken_for_a_foreign_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", SAMPLE)
+    with (tmp_path / "a.h5").open("r+b") as stream:
+        stream.write(b"microgen-sampl_")
+    with pytest.raises(InputError, match="seal is damaged"):
+        read(tmp_path / "a.h5")
+    with pytest.raises(InputError, match="seal is damaged"):
+        read_recipe(tmp_path / "a.h5")
 
 
 def test_newer_version_asks_for_an_update(tmp_path: Path) -> None:
