@@ -181,7 +181,7 @@ def _sums(a: NDArray[Any], b: NDArray[Any], lags: list[NDArray[np.intp]], *, per
     ]
     spectrum = _forward(a, lengths)
     if b is a:
-        sums = _mirrored(_inverse_of_power(_power(spectrum), lengths, lags), lags)
+        sums = _mirrored(_inverse_of_power(squared_modulus(spectrum), lengths, lags), lags)
     else:
         np.conj(spectrum, out=spectrum)
         spectrum *= _forward(b, lengths)
@@ -200,8 +200,8 @@ def _forward(values: NDArray[Any], lengths: list[int]) -> NDArray[Any]:
     return spectrum  # type: ignore[no-any-return]
 
 
-def _power(spectrum: NDArray[Any]) -> NDArray[Any]:
-    """Squared modulus; the spectrum is used up, so that no third array is needed."""
+def squared_modulus(spectrum: NDArray[Any]) -> NDArray[Any]:
+    """Return the squared modulus of complex numbers, which are used up, so that no third array is needed."""
     real, imag = spectrum.real, spectrum.imag
     real *= real
     imag *= imag

@@ -83,12 +83,23 @@ def labelled(microstructure: Microstructure, kind: Literal["phase", "grain"]) ->
         if labels.min() < 0:
             raise InputError(f"grain labels start at 0, got {labels.min()}")
         return _replaced(microstructure, "grain", labels, (), dict(microstructure.scalars))
-    values, index = np.unique(labels, return_inverse=True)
+    values = distinct(labels)
     if len(values) > MOST_PHASES:
         raise InputError(f"{len(values)} different values are gray values, not phases; split them with a threshold")
     names = tuple(map(str, values.tolist()))
-    phase = index.reshape(labels.shape).astype(np.uint8)
+    phase = np.zeros(labels.shape, dtype=np.uint8)
+    for layer, found in zip(labels, phase, strict=True):
+        found[...] = np.searchsorted(values, layer)
     return _replaced(microstructure, "phase", phase, names, dict(microstructure.scalars))
+
+
+def distinct(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the values that occur, ascending; layer by layer, which for volumes is faster and takes less memory.
+
+    >>> distinct(np.array([[2, 0], [2, 2]])).tolist()
+    [0, 2]
+    """
+    return np.unique(np.concatenate([np.unique(layer) for layer in labels]))
 
 
 def _replaced(

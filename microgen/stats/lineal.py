@@ -14,6 +14,8 @@ from microgen.stats.correlation import checked_spacing
 from microgen.stats.curve import Curve
 from microgen.stats.phases import crossings, phase_fraction
 
+_SLAB = 1 << 23  # grid points looked at at once
+
 
 @dataclass(frozen=True, eq=False)
 class Runs:
@@ -30,8 +32,8 @@ class Runs:
         Length of the axis.
     """
 
-    lengths: NDArray[np.intp]
-    cut: NDArray[np.intp]
+    lengths: NDArray[np.int32]
+    cut: NDArray[np.int8]
     points: int
 
 
@@ -42,20 +44,28 @@ def runs(region: NDArray[Any], axis: int, *, periodic: bool = False, mask: NDArr
     >>> found.lengths.tolist(), found.cut.tolist()
     ([1, 2], [1, 0])
     """
-    lines = _lines(_indicator(region, mask), axis)
-    start, stop, line = _edges(lines)
-    n = lines.shape[1]
-    if mask is None:
+    inside = np.moveaxis(_indicator(region, mask), axis, -1)
+    valid = None if mask is None else np.moveaxis(np.asarray(mask, dtype=bool), axis, -1)
+    thickness = max(1, _SLAB // int(np.prod(inside.shape[1:])))
+    parts = [slice(start, start + thickness) for start in range(0, len(inside), thickness)]
+    found = [_runs(inside[p], None if valid is None else valid[p], periodic=periodic) for p in parts]
+    lengths, cut = np.concatenate([r.lengths for r in found]), np.concatenate([r.cut for r in found])
+    return Runs(lengths, cut, inside.shape[-1])
+
+
+def _runs(inside: NDArray[np.bool_], valid: NDArray[np.bool_] | None, *, periodic: bool) -> Runs:
+    """Runs along the last axis."""
+    n = inside.shape[-1]
+    start, stop, line = _edges(inside.reshape(-1, n))
+    if valid is None:
         first, last = start == 0, stop == n
     else:
-        valid = np.pad(
-            _lines(np.asarray(mask, dtype=bool), axis), ((0, 0), (1, 1)), mode="wrap" if periodic else "constant"
-        )
-        first, last = ~valid[line, start], ~valid[line, stop + 1]
+        framed = np.pad(valid.reshape(-1, n), ((0, 0), (1, 1)), mode="wrap" if periodic else "constant")
+        first, last = ~framed[line, start], ~framed[line, stop + 1]
     lengths, cut = stop - start, first.astype(np.intp) + last
-    if not periodic:
-        return Runs(lengths, cut, n)
-    return _joined(start, stop, line, cut if mask is not None else np.zeros_like(cut), n)
+    if periodic:
+        lengths, cut = _joined(start, stop, line, cut if valid is not None else np.zeros_like(cut), n)
+    return Runs(lengths.astype(np.int32), cut.astype(np.int8), n)
 
 
 def lineal_path(
@@ -208,7 +218,7 @@ def _placements(found: Runs, *, periodic: bool) -> NDArray[np.intp]:
 
 def _joined(
     start: NDArray[np.intp], stop: NDArray[np.intp], line: NDArray[np.intp], cut: NDArray[np.intp], n: int
-) -> Runs:
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Join the runs at both ends of a periodic line; a run that fills the line has no end."""
     lengths, cut = stop - start, cut.copy()
     cut[lengths == n] = 2
@@ -220,7 +230,7 @@ def _joined(
     cut[head] += cut[tail]
     keep = np.ones(len(lengths), dtype=bool)
     keep[tail] = False
-    return Runs(lengths[keep], cut[keep], n)
+    return lengths[keep], cut[keep]
 
 
 def _edges(lines: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
@@ -229,10 +239,6 @@ def _edges(lines: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]
     change = np.flatnonzero(padded.ravel()[1:] != padded.ravel()[:-1])
     line, start = np.divmod(change[::2], padded.shape[1])
     return start, change[1::2] % padded.shape[1], line
-
-
-def _lines(region: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
-    return np.moveaxis(region, axis, -1).reshape(-1, region.shape[axis])
 
 
 def _axes(ndim: int, axis: int | None) -> range:

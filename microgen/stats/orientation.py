@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from microgen.core import InputError
 from microgen.stats.correlation import checked_spacing
 
 _TRUNCATE = 4.0
+_SLAB = 1 << 22  # grid points whose gradients are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,15 @@ def structure_tensor(
     >>> round(found.direction_deg), round(found.anisotropy, 3)  # the stripes run along y
     (90, 1.0)
     """
-    gradients = _gradients(values, spacing, sigma_px, periodic=periodic)
+    field = np.asarray(values)
     kept = None if mask is None else _undisturbed(np.asarray(mask, dtype=bool), sigma_px, periodic=periodic)
-    rows = np.stack([g.ravel() if kept is None else g[kept] for g in gradients])
-    return StructureTensor(rows @ rows.T / rows.shape[1])
+    total, count = np.zeros((field.ndim, field.ndim)), 0
+    for slab, near, core in _slabs(field.shape, int(_TRUNCATE * sigma_px + 0.5), periodic=periodic):
+        gradients = [g[core] for g in _gradients(field[near], spacing, sigma_px, periodic=periodic)]
+        rows = np.stack([g.ravel() if kept is None else g[kept[slab]] for g in gradients])
+        total += rows @ rows.T
+        count += rows.shape[1]
+    return StructureTensor(total / count)
 
 
 def local_direction(
@@ -145,6 +151,22 @@ def local_direction(
 def _direction(yy: Any, yx: Any, xx: Any) -> Any:
     """Angle of the eigenvector of the smallest eigenvalue: a quarter turn from the mean gradient."""
     return np.rad2deg(0.5 * np.arctan2(2 * yx, xx - yy) + np.pi / 2) % 180
+
+
+def _slabs(shape: tuple[int, ...], reach: int, *, periodic: bool) -> Iterator[tuple[slice, Any, slice]]:
+    """Yield parts along the first axis, the layers that their gradients need, and where the part lies in these."""
+    n = shape[0]
+    thickness = max(2, _SLAB // int(np.prod(shape[1:])))
+    if thickness >= n:
+        yield slice(0, n), slice(0, n), slice(0, n)
+        return
+    for start in range(0, n, thickness):
+        stop = min(start + thickness, n)
+        if periodic:
+            yield slice(start, stop), np.arange(start - reach, stop + reach) % n, slice(reach, reach + stop - start)
+        else:
+            low = max(0, start - reach)
+            yield slice(start, stop), slice(low, stop + reach), slice(start - low, stop - low)
 
 
 def _gradients(

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from microgen.core import InputError
-from microgen.stats.correlation import checked_spacing, correlate
+from microgen.stats.correlation import checked_spacing, correlate, squared_modulus
 from microgen.stats.curve import Curve, radial_mean
+
+_DOUBLE = 1 << 22  # grid points up to which spectra are computed in double precision
 
 
 def power_spectrum(values: NDArray[Any], *, spacing: Sequence[float], periodic: bool = False) -> Curve:
@@ -39,11 +41,14 @@ def power_spectrum(values: NDArray[Any], *, spacing: Sequence[float], periodic: 
     >>> round(float(curve.x[curve.y.argmax()]), 2)  # 8 pixels of 0.5 um are one period of 4 um
     0.25
     """
-    field = np.asarray(values, dtype=np.float64)
+    field: NDArray[Any] = np.array(values, dtype=np.float64 if np.size(values) <= _DOUBLE else np.float32)
     step = checked_spacing(spacing, field.ndim)
-    window = _window(field.shape, periodic=periodic)
-    field = (field - np.average(field, weights=window)) * window
-    density = np.abs(fft.rfftn(field, workers=2)) ** 2 * (np.prod(step) / np.sum(window**2))
+    windows = _windows(field.shape, periodic=periodic)
+    field -= field.dtype.type(_weighted_mean(field, windows))
+    for axis in np.ix_(*windows):
+        field *= axis.astype(field.dtype)
+    density = squared_modulus(fft.rfftn(field, overwrite_x=True, workers=2))
+    density *= density.dtype.type(np.prod(step) / np.prod([np.sum(w**2) for w in windows]))
     axes = [fft.fftfreq(n, s) for n, s in zip(field.shape[:-1], step[:-1], strict=True)]
     axes.append(fft.rfftfreq(field.shape[-1], step[-1]))
     both = np.full(len(axes[-1]), 2.0)
@@ -83,12 +88,12 @@ def correlation_length(
     >>> 0 < correlation_length(noise, spacing=(0.5, 0.5)) < 0.5  # white noise: less than one pixel
     True
     """
-    field = np.asarray(values, dtype=np.float32)
+    field = np.array(values, dtype=np.float32)
     step = checked_spacing(spacing, field.ndim)
     valid = None if mask is None else np.asarray(mask, dtype=bool)
-    field = field - (field.mean(dtype=np.float64) if valid is None else field[valid].mean(dtype=np.float64))
+    field -= np.float32(field.mean(dtype=np.float64) if valid is None else field[valid].mean(dtype=np.float64))
     limit = min((n // 2) * s for n, s in zip(field.shape, step, strict=True))
-    covariance = correlate(field.astype(np.float32), periodic=periodic, mask=valid)
+    covariance = correlate(field, periodic=periodic, mask=valid)
     axes = [(np.arange(n) - n // 2) * s for n, s in zip(covariance.shape, step, strict=True)]
     curve = radial_mean(covariance, axes, step=min(step), limit=limit)
     if curve.y[0] <= 0:
@@ -106,10 +111,13 @@ def _first_crossing(curve: Curve, level: float) -> float:
     return float(np.interp(level, curve.y[[i, i - 1]], curve.x[[i, i - 1]]))
 
 
-def _window(shape: tuple[int, ...], *, periodic: bool) -> NDArray[np.float64]:
-    window = np.ones(shape)
-    if periodic:
-        return window
-    for axis, n in enumerate(shape):
-        window *= signal.windows.hann(n + 2)[1:-1].reshape([-1 if k == axis else 1 for k in range(len(shape))])
-    return window
+def _windows(shape: tuple[int, ...], *, periodic: bool) -> list[NDArray[np.float64]]:
+    """Weights along each axis; those of a point are their product."""
+    return [np.ones(n) if periodic else np.asarray(signal.windows.hann(n + 2)[1:-1]) for n in shape]
+
+
+def _weighted_mean(field: NDArray[Any], windows: list[NDArray[np.float64]]) -> float:
+    lines = np.array([layer @ windows[-1] for layer in field])
+    for window in reversed(windows[:-1]):
+        lines = lines @ window
+    return float(lines / np.prod([w.sum() for w in windows]))

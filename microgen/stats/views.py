@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
+from microgen.core.orientations import NOT_INDEXED
 from microgen.stats.boundaries import segment
+from microgen.stats.ebsd import holes, indexed, segment_orientation
+from microgen.stats.misorientation import boundary_disorientation, kam
 
 Array = NDArray[Any]
+
+SMALLEST_GRAIN = 10
+"""Points of the smallest grain of an orientation map; fewer are taken as wrong orientations."""
+WIDEST_GAP = 5
+"""Grid steps: narrower parts of a picture that are not known are given to the nearest grain, wider ones are left out."""
 
 
 class Views:
@@ -22,14 +30,20 @@ class Views:
     phase
         True in the phase of interest; needs the field ``phase``.
     region
-        True in the phase of interest, or inside grains where there are no phases.
+        True in the phase of interest, or inside grains where there are no phases, or one only in a map.
     signal
         The phase of interest as 0 and 1; else the intensity; else `region` as 0 and 1.
     grains
-        Labels of the field ``grain``, else boundaries: the field ``boundary``, or those found in a picture's
-        ``intensity``. Not where there are phases.
+        Labels of the field ``grain``, else boundaries: the field ``boundary``; else the grains of the field
+        ``orientation``; else boundaries found in a picture's ``intensity``, but not where there are phases.
     intensity
         The field ``intensity``.
+    disorientation
+        Degrees between neighbouring points across grain boundaries, NaN elsewhere; needs the field ``orientation``.
+    kam
+        Kernel average misorientation in degrees, NaN where it is not defined; needs the field ``orientation``.
+    indexed
+        True where a map has an orientation.
 
     Examples
     --------
@@ -43,20 +57,66 @@ class Views:
     def __init__(self, microstructure: Microstructure, phase: int, *, periodic: bool = False) -> None:
         self.microstructure = microstructure
         self.index = phase
-        mask = microstructure["mask"].astype(bool) if "mask" in microstructure else None
-        self.frame: dict[str, Any] = {"spacing": microstructure.spacing, "periodic": periodic, "mask": mask}
+        self.periodic = periodic
+        self.is_map = "orientation" in microstructure or NOT_INDEXED in microstructure.phases
 
     def has(self, name: str) -> bool:
         """Whether the fields allow a view."""
         m = self.microstructure
         if name in ("phase", "intensity"):
             return name in m
-        grains = "phase" not in m and ("grain" in m or "boundary" in m or ("intensity" in m and m.ndim == 2))
+        if name in ("disorientation", "kam"):
+            return "orientation" in m
+        if name == "indexed":
+            return self.is_map and ("phase" in m or "mask" in m)
+        grains = any(field in m for field in ("grain", "boundary", "orientation"))
+        grains = grains or ("intensity" in m and "phase" not in m and m.ndim == 2)
         return grains if name == "grains" else grains or "phase" in m or (name == "signal" and "intensity" in m)
 
     def get(self, name: str) -> Array:
         """Return a view by name."""
         return np.asarray(getattr(self, name))
+
+    def frame(self, name: str) -> dict[str, Any]:
+        """Spacing, periodicity, and the mask that goes with a view."""
+        mask = None
+        if name == "grains" or (name in ("region", "signal") and self.of_grains):
+            mask = self.known
+        elif name in ("phase", "region", "signal", "intensity"):
+            mask = self.valid
+        return {"spacing": self.microstructure.spacing, "periodic": self.periodic, "mask": mask}
+
+    def tells_nothing(self, name: str) -> bool:
+        """Whether a descriptor measures the shape of the only phase of a map, which is that of its frame."""
+        return self.one_phase and name in _of_one_phase()
+
+    @cached_property
+    def one_phase(self) -> bool:
+        """Whether a map holds a single phase."""
+        return self.is_map and "phase" in self.microstructure and len(present_phases(self.microstructure)) < 2
+
+    @cached_property
+    def of_grains(self) -> bool:
+        """Whether the region is the inside of grains."""
+        return self.has("grains") and ("phase" not in self.microstructure or self.one_phase)
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_] | None:
+        """The field ``mask`` without points that are not indexed; None where all are valid."""
+        m = self.microstructure
+        if self.is_map:
+            known = indexed(m)
+            return None if known.all() else known
+        return m["mask"].astype(bool) if "mask" in m else None
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_] | None:
+        """Where grains are known: all but gaps in `valid` that are too wide to be given to the nearest grain."""
+        if self.valid is None:
+            return None
+        spacing = self.microstructure.spacing
+        gaps = holes(self.valid, spacing=spacing, width_um=WIDEST_GAP * max(spacing))
+        return ~gaps if gaps.any() else None
 
     @cached_property
     def phase(self) -> Array:
@@ -67,23 +127,43 @@ class Views:
         return self.microstructure["intensity"]
 
     @cached_property
+    def indexed(self) -> Array:
+        return indexed(self.microstructure)
+
+    @cached_property
     def grains(self) -> Array:
         m = self.microstructure
         if "grain" in m:
-            return m["grain"]
+            return m["grain"] if self.valid is None else np.where(self.valid, m["grain"], 0)
         if "boundary" in m:
             return m["boundary"].astype(bool)
+        if "orientation" in m:
+            found = segment_orientation(m, smallest=SMALLEST_GRAIN, periodic=self.periodic)
+            if not found.any():
+                raise InputError(f"the map has no grain of {SMALLEST_GRAIN} points")
+            return found
         return segment(m["intensity"], spacing=m.spacing)
 
     @cached_property
+    def disorientation(self) -> Array:
+        if self.grains.dtype == bool:
+            raise InputError("disorientations across boundaries need the grains as labels, not as a boundary mask")
+        return boundary_disorientation(self.microstructure, self.grains, periodic=self.periodic)
+
+    @cached_property
+    def kam(self) -> Array:
+        return kam(self.microstructure, periodic=self.periodic)
+
+    @cached_property
     def region(self) -> Array:
-        if "phase" in self.microstructure:
+        if not self.of_grains:
             return self.phase
-        return ~self.grains if self.grains.dtype == bool else interior(self.grains, periodic=self.frame["periodic"])
+        return ~self.grains if self.grains.dtype == bool else interior(self.grains, periodic=self.periodic)
 
     @cached_property
     def signal(self) -> Array:
-        if "phase" not in self.microstructure and "intensity" in self.microstructure:
+        m = self.microstructure
+        if "phase" not in m and "orientation" not in m and "intensity" in m:
             return self.intensity
         return self.region.astype(np.float32)
 
@@ -103,17 +183,27 @@ def interior(labels: Array, *, periodic: bool = False) -> NDArray[np.bool_]:
     return np.asarray(inside, dtype=bool)
 
 
+def present_phases(microstructure: Microstructure) -> list[int]:
+    """Phases that occur, without that of points that are not indexed."""
+    m = microstructure
+    values = m["phase"][indexed(m)] if NOT_INDEXED in m.phases else m["phase"]
+    return [int(value) for value in np.unique(values)]
+
+
 def regions(microstructure: Microstructure, phase: int | None) -> dict[str, int]:
     """Phases to measure, by the suffix of their names: one without suffix, or all of more than two."""
     if "phase" not in microstructure:
         return {"": 1}
-    present = np.unique(microstructure["phase"]).tolist()
+    present = present_phases(microstructure)
+    phases = microstructure.phases
     if phase is not None:
-        known = max(len(microstructure.phases), max(present) + 1)
+        known = max(len(phases), max(present, default=0) + 1)
         if not 0 <= phase < known:
             raise InputError(f"there is no phase {phase}; the phases are 0 to {known - 1}")
         return {"": phase}
-    if max(present) <= 1 and min(present) >= 0 and len(microstructure.phases) <= 2:
+    if NOT_INDEXED in phases and len(present) < 2:
+        return {"": present[0] if present else 1}
+    if max(present) <= 1 and min(present) >= 0 and len(phases) <= 2:
         return {"": 1}
-    names = dict(enumerate(microstructure.phases))
+    names = dict(enumerate(phases))
     return {f":{names.get(index, index)}": index for index in present}
