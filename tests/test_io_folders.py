@@ -78,8 +78,8 @@ def test_folder_with_nothing_to_read(tmp_path: Path) -> None:
 def test_named_files_must_exist_and_be_readable(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.png does not exist"):
         find_inputs([tmp_path / "a.png"])
-    (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"notes\.txt is not a file that can be read"):
+    (tmp_path / "notes.doc").write_text("x")
+    with pytest.raises(InputError, match=r"notes\.doc is not a file that can be read"):
         find_inputs([tmp_path / "notes.txt"])
     with pytest.raises(InputError, match="no input files"):
         find_inputs([])

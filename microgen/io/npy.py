@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,12 +41,13 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
     np.save(path, next(iter(structure.fields.values())), allow_pickle=False)
 
 
-def write_sidecar(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
-    """Write scale, phases and recipe to ``<path>.json``, bound to the array by its SHA-256."""
-    buffer = io.BytesIO()
-    np.save(buffer, next(iter(structure.fields.values())), allow_pickle=False)
-    header = own.texts(structure, recipe)
-    files.write_json(sidecar_path(path), {_HASH_KEY: hashlib.sha256(buffer.getbuffer()).hexdigest(), **header})
+def companions(
+    path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str
+) -> dict[Path, bytes]:
+    """Return scale, phases and recipe for ``<path>.json``, bound to the array by its SHA-256."""
+    header = {_HASH_KEY: digest, **own.texts(structure, recipe)}
+    text = json.dumps(header, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return {sidecar_path(path): text.encode()}
 
 
 def sidecar_path(path: Path) -> Path:

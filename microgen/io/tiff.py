@@ -23,6 +23,9 @@ from microgen.io.recording import Options, Recording
 
 EXTENSIONS = (".tif", ".tiff")
 
+OME_NAMESPACE = "microgen"
+"""Namespace of the annotation of OME-XML that holds the header of microgen."""
+
 _ALLOWED = ("uint8", "uint16", "int16", "float32", "int32", "uint32", "float64")
 _XMP_TAG = 700
 _ORIENTATION = 274
@@ -69,9 +72,6 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
         raise InputError(f"field {name!r} has channels, which a gray TIFF cannot hold; write .h5")
     stored = own.storable(name, values, _ALLOWED, "write .h5, which keeps every type")
     info = {"Info": own.dumps(own.texts(structure, recipe))}
-    extratags: list[tuple[int, int, int, bytes, bool]] = list(tifffile.imagej_metadata_tag(info, "<"))
-    if packet := own.digital_source(recipe):
-        extratags.append((_XMP_TAG, 1, len(packet.encode()), packet.encode(), True))
     y, x = structure.spacing[-2:]
     tifffile.imwrite(
         path,
@@ -83,8 +83,14 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
         resolution=(1 / x, 1 / y),
         resolutionunit=1,
         software="microgen",
-        extratags=extratags,
+        extratags=[*tifffile.imagej_metadata_tag(info, "<"), *synthetic_tags(recipe)],
     )
+
+
+def synthetic_tags(recipe: Mapping[str, Any] | None) -> list[tuple[int, int, int, bytes, bool]]:
+    """TIFF tag that says a picture is synthetic, none for a recorded one."""
+    packet = own.digital_source(recipe)
+    return [(_XMP_TAG, 1, len(packet.encode()), packet.encode(), True)] if packet else []
 
 
 def read_own(path: Path) -> dict[str, Any]:
@@ -220,7 +226,9 @@ def _tag(page: Any, code: int) -> Any:
 
 
 def _own_texts(tif: Any) -> dict[str, Any]:
-    info = (tif.imagej_metadata or {}).get("Info")
+    info = (tif.imagej_metadata or {}).get("Info") or vendor.ome_comment(
+        _tag(tif.pages[0], vendor.DESCRIPTION), OME_NAMESPACE
+    )
     if not isinstance(info, str) or not info.lstrip().startswith("{"):
         return {}
     try:

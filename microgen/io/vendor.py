@@ -7,7 +7,7 @@ found, or nothing. A tag that is damaged counts as absent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -94,18 +94,19 @@ def ome(tags: Tags, shape: Shape) -> Sizes:
 
     Source: OME schema 2016-06, element Pixels.
     """
-    text = _text(tags.get(DESCRIPTION))
-    if "<OME" not in text or "<!ENTITY" in text:
-        return ()
-    try:
-        root = ElementTree.fromstring(text.strip("\0 \r\n").encode())
-    except ElementTree.ParseError:
-        return ()
-    pixels = next((node for node in root.iter() if node.tag.endswith("}Pixels") or node.tag == "Pixels"), None)
+    pixels = next(_ome_nodes(tags.get(DESCRIPTION), "Pixels"), None)
     if pixels is None:
         return ()
     z, y, x = (_ome_axis(pixels.attrib, axis) for axis in "ZYX")
     return sized((z, y, x) if z else (y, x), "OME-XML PhysicalSizeX", "high")
+
+
+def ome_comment(description: Any, namespace: str) -> str | None:
+    """Text of the comment annotation of OME-XML that has this namespace."""
+    for node in _ome_nodes(description, "CommentAnnotation"):
+        if node.get("Namespace") == namespace:
+            return next((child.text for child in node if child.tag.endswith("Value")), None)
+    return None
 
 
 def imagej(tags: Tags, shape: Shape) -> Sizes:
@@ -155,6 +156,18 @@ def _zeiss_named(entry: Any) -> float | None:
         return None
     value, unit = _number(entry[1]), unit_um(str(entry[2]))
     return value * unit if value and unit else None
+
+
+def _ome_nodes(description: Any, name: str) -> Iterator[ElementTree.Element]:
+    """Elements of that name in OME-XML, none where the description is something else."""
+    text = _text(description)
+    if "<OME" not in text or "<!ENTITY" in text:
+        return
+    try:
+        root = ElementTree.fromstring(text.strip("\0 \r\n").encode())
+    except ElementTree.ParseError:
+        return
+    yield from (node for node in root.iter() if node.tag.rpartition("}")[2] == name)
 
 
 def _ome_axis(attributes: Mapping[str, str], axis: str) -> float | None:

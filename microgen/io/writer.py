@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from microgen.core import InputError, Microstructure, files
-from microgen.io import hdf5, npy
 from microgen.io.formats import format_of
 
 
@@ -24,8 +24,9 @@ def write(
     Parameters
     ----------
     path
-        ``.h5`` keeps every field. ``.ang`` and ``.ctf`` hold EBSD maps. ``.png`` (8 and 16 bits), ``.tif`` and
-        ``.npy`` hold one field, by default ``intensity`` or the only one. Values are never rescaled.
+        ``.h5`` and ``.vti`` keep every field. ``.ang``, ``.ctf`` and ``.dream3d`` hold EBSD maps; ``.damask.vti``,
+        ``.inp`` and ``.tesr`` grains for simulation. ``.png`` (8 and 16 bits), ``.tif``, ``.ome.tif`` and ``.npy``
+        hold one field, by default ``intensity`` or the only one. Values are never rescaled. See docs/export.md.
     recipe
         How it was made, see :func:`microgen.core.recipe.recipe`; it travels in the file.
     field
@@ -47,13 +48,41 @@ def write(
     """
     path = Path(path)
     module = format_of(path, writing=True)
-    holds_all = module is hdf5 or getattr(module, "WHOLE", False)
-    one = microstructure if holds_all and field is None else _only_field(microstructure, field)
-    if module is npy:
-        if exclusive and path.exists():
-            return False
-        npy.write_sidecar(path, one, recipe)
-    return files.write_whole(path, lambda temporary: module.write(temporary, one, recipe), exclusive=exclusive)
+    one = microstructure if holds_many(module) and field is None else _only_field(microstructure, field)
+    companions = getattr(module, "companions", None)
+    if companions is None:
+        return files.write_whole(path, lambda temporary: module.write(temporary, one, recipe), exclusive=exclusive)
+    if exclusive and path.exists():
+        return False
+
+    def fill(temporary: Path) -> None:
+        """Write the file, and what belongs beside it before its name appears."""
+        module.write(temporary, one, recipe)
+        for beside, content in companions(path, one, recipe, files.sha256(temporary)).items():
+            files.write_bytes(beside, content)
+
+    return files.write_whole(path, fill, exclusive=exclusive)
+
+
+def left_out(path: Path | str, microstructure: Microstructure, *, field: str | None = None) -> list[str]:
+    """Return the names of the fields that a file of this name would not hold.
+
+    >>> import numpy as np
+    >>> m = Microstructure({"phase": np.zeros((4, 4), int), "grain": np.ones((4, 4), int)}, (1, 1))
+    >>> left_out("steel.vti", m), left_out("steel.png", m, field="grain")
+    ([], ['phase'])
+    """
+    module = format_of(Path(path), writing=True)
+    if field is not None or not holds_many(module):
+        kept = set(_only_field(microstructure, field).fields)
+    else:
+        kept = set(getattr(module, "HOLDS", None) or microstructure.fields)
+    return [name for name in microstructure.fields if name not in kept]
+
+
+def holds_many(module: ModuleType) -> bool:
+    """True for formats that keep several fields; the others keep one."""
+    return bool(getattr(module, "WHOLE", False))
 
 
 def _only_field(structure: Microstructure, name: str | None) -> Microstructure:
