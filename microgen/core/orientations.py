@@ -28,6 +28,9 @@ from microgen.core.errors import InputError
 
 Float = NDArray[np.floating[Any]]
 
+NOT_INDEXED = "not indexed"
+"""Name of phase 0 of a map, that of points without an orientation."""
+
 FRAMES = ("edax", "oxford", "bruker", "map", "unknown")
 """Frames in which a file may state its Euler angles; ``"map"`` is x to the right, y down, z into the section.
 

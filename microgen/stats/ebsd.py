@@ -13,13 +13,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.core.orientations import disorientation_angle, mean_orientations
+from microgen.core.orientations import NOT_INDEXED, disorientation_angle, mean_orientations
 
 Array = NDArray[Any]
 Labels = NDArray[np.int32]
-
-NOT_INDEXED = "not indexed"
-"""Name of the phase of points that have no orientation."""
 
 _PART = 1 << 18  # points worked on at a time
 

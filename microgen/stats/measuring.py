@@ -33,9 +33,11 @@ def measure(
     Parameters
     ----------
     microstructure
-        With ``phase``, ``grain``, ``boundary`` or ``intensity``; a field ``mask`` is obeyed.
+        With ``phase``, ``grain``, ``boundary``, ``orientation`` or ``intensity``; a field ``mask`` is obeyed.
         An intensity without phases, grains or boundaries is taken as a micrograph of etched grain boundaries,
-        which are found in it; it is never split into phases.
+        which are found in it; it is never split into phases. Orientations without grains are split into grains by
+        disorientations above 5 degrees. Points of a map that are not indexed are no phase and no grain: their share
+        is ``not_indexed_fraction``, and fractions of phases are of the points that are indexed.
     names
         Names of :data:`DESCRIPTORS`.
     phase
@@ -87,7 +89,8 @@ def applicable(microstructure: Microstructure) -> list[str]:
 def _wanted(names: Iterable[str] | None, views: Views) -> list[str]:
     known = _applicable(views)
     if names is None:
-        return [name for name in known if not DESCRIPTORS[name].costly]
+        rows = {name: DESCRIPTORS[name] for name in known}
+        return [name for name, d in rows.items() if not (d.costly or views.tells_nothing(name, d.needs[0]))]
     wanted = list(names)
     for name in wanted:
         if name not in DESCRIPTORS:
@@ -107,7 +110,7 @@ def _applicable(views: Views) -> list[str]:
 def _measured(descriptor: Descriptor, views: Views, *, intervals: bool) -> Measurement:
     try:
         array = views.get(descriptor.needs[0])
-        found = descriptor.function(array, **views.frame)
+        found = descriptor.function(array, **views.frame(descriptor.needs[0]))
     except (InputError, DivergedError) as error:
         return Measurement(unit=descriptor.unit, note=str(error))
     if isinstance(found, Curve):
@@ -131,11 +134,12 @@ def _with_interval(found: Measurement, descriptor: Descriptor, array: Array, vie
 
 def _tile_values(descriptor: Descriptor, array: Array, views: Views) -> Iterator[float]:
     """The descriptor of each tile of the picture; tiles that do not allow it are left out."""
-    mask = views.frame["mask"]
+    frame = views.frame(descriptor.needs[0])
+    mask = frame["mask"]
     for tile in tiles(array.shape[: views.microstructure.ndim]):
         part = None if mask is None else mask[tile]
         try:
-            found = descriptor.function(array[tile], spacing=views.frame["spacing"], periodic=False, mask=part)
+            found = descriptor.function(array[tile], spacing=frame["spacing"], periodic=False, mask=part)
         except InputError:
             continue
         value = found.value if isinstance(found, Measurement) else found

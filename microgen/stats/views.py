@@ -19,7 +19,7 @@ Array = NDArray[Any]
 SMALLEST_GRAIN = 10
 """Points of the smallest grain of an orientation map; fewer are taken as wrong orientations."""
 WIDEST_GAP = 5
-"""Grid steps: narrower parts of a picture that are not known are given to the nearest grain, wider ones are left out."""
+"""Grid steps: unknown parts of a picture go to the nearest grain where narrower than this, and are else left out."""
 
 
 class Views:
@@ -86,9 +86,9 @@ class Views:
             mask = self.valid
         return {"spacing": self.microstructure.spacing, "periodic": self.periodic, "mask": mask}
 
-    def tells_nothing(self, name: str) -> bool:
-        """Whether a descriptor measures the shape of the only phase of a map, which is that of its frame."""
-        return self.one_phase and name in _of_one_phase()
+    def tells_nothing(self, name: str, need: str) -> bool:
+        """Whether a descriptor measures the only phase of a map, whose shape is that of the frame."""
+        return self.one_phase and need == "phase" and name != "phase_fraction"
 
     @cached_property
     def one_phase(self) -> bool:
