@@ -10,30 +10,34 @@ import click
 
 from microgen.core import InputError
 
-from .options import print_result, say
+from .options import print_result, reading_options, say
 
 _LARGEST_HEADER = 100 << 20  # bytes, the limit of the safetensors format itself
 
 
 @click.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-def command(path: Path) -> None:
-    """Say what a file of ours is and how it was made.
+@reading_options
+def command(path: Path, **reading: Any) -> None:
+    """Say what a file is and how it was made.
 
     Knows pictures and samples with their recipe, data sets, models, run folders, plans, job files and reports; for a
-    foreign picture it lists the pixel sizes found in it and how far each can be trusted. Nothing in a file
-    is ever run. In Python: microgen.io.inspect for pictures and samples.
+    foreign picture it lists the pixel sizes found in it and how far each can be trusted, for an EBSD map its phases,
+    the share of indexed points and the frame of its angles. Nothing in a file is ever run. In Python:
+    microgen.io.inspect for pictures, maps, volumes and samples.
 
     \b
     Example:  microgen info sample_00017.png
     """
-    found = identify(path)
+    found = identify(path, **reading)
     say(f"{path}: {_NAMES[found['kind']]}")
     print_result(found)
 
 
 _NAMES = {
     "image": "a picture",
+    "ebsd": "an EBSD map",
+    "structure": "a map or volume of another program",
     "sample": "a sample or result of microgen",
     "dataset": "a data set",
     "model": "a model",
@@ -48,14 +52,18 @@ _NAMES = {
 }
 
 
-def identify(path: Path) -> dict[str, Any]:
-    """Return the kind of a file or folder and what is in it."""
+def identify(path: Path, **reading: Any) -> dict[str, Any]:
+    """Return the kind of a file or folder and what is in it; `reading` as in :func:`microgen.io.inspect`."""
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
         return _folder(path)
-    readers = {".safetensors": _safetensors, ".toml": _toml, ".json": _json, ".h5": _hdf5, ".hdf5": _hdf5}
-    return {"file": str(path), **readers.get(path.suffix.lower(), _picture)(path)}
+    readers = {".safetensors": _safetensors, ".toml": _toml, ".json": _json}
+    reader = readers.get(path.suffix.lower())
+    if reader is not None:
+        return {"file": str(path), **reader(path)}
+    own = path.suffix.lower() in (".h5", ".hdf5") and _is_dataset(path)
+    return {"file": str(path), **(_dataset(path) if own else _picture(path, **reading))}
 
 
 def _folder(path: Path) -> dict[str, Any]:
@@ -87,16 +95,17 @@ def _last_line(path: Path) -> Any:
     return _parsed(lines[-1], path) if lines else None
 
 
-def _picture(path: Path) -> dict[str, Any]:
+def _picture(path: Path, **reading: Any) -> dict[str, Any]:
     from microgen.io import inspect
 
-    return inspect(path)
+    return inspect(path, **reading)
 
 
-def _hdf5(path: Path) -> dict[str, Any]:
+def _is_dataset(path: Path) -> bool:
+    """Everything that is not for microgen.io to read."""
     from microgen.io import hdf5
 
-    return _picture(path) if hdf5.recognises(path) else _dataset(path)
+    return not hdf5.recognises(path)
 
 
 def _dataset(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import print_result, say
+from .options import pixel_size_option, print_result, reading_options, say
 
 
 def _threshold(context: click.Context, option: click.Parameter, value: str | None) -> Any:
@@ -22,12 +22,7 @@ def _threshold(context: click.Context, option: click.Parameter, value: str | Non
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...", type=click.Path(path_type=Path))
-@click.option(
-    "--pixel-size-um",
-    multiple=True,
-    metavar="F | PATTERN=F",
-    help='Pixel size in micrometres, of all files or by pattern ("304-200/*=0.37"); repeatable.',
-)
+@pixel_size_option
 @click.option("--pixels", is_flag=True, help="Lengths in pixels: names end in _px, and there is no grain size number.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure only this descriptor (repeatable).")
 @click.option("--curves", is_flag=True, help="Print the points of all curves too (those named by --only always are).")
@@ -39,6 +34,7 @@ def _threshold(context: click.Context, option: click.Parameter, value: str | Non
 @click.option("--periodic", is_flag=True, help="The structures wrap around at the frame.")
 @click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Rows of data bar to cut off.")
 @click.option("--volume", is_flag=True, help="The pages of a file are one volume, not pictures.")
+@reading_options
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table, one row per picture.")
 def command(
     inputs: tuple[Path, ...],
@@ -53,6 +49,7 @@ def command(
     crop_bottom: int | None,
     volume: bool,
     csv_path: str | None,
+    **reading: Any,
 ) -> None:
     """Measure every applicable descriptor of images, as JSON.
 
@@ -78,7 +75,13 @@ def command(
     sizes.check_used(files)
     names = [name.replace("_px", "_um") for name in only] if pixels else list(only)
     kept = None if curves else set(names)
-    meaning = {"crop_bottom": crop_bottom, "volume": volume or None, "threshold": threshold, "labels": labels}
+    meaning = {
+        "crop_bottom": crop_bottom,
+        "volume": volume or None,
+        "threshold": threshold,
+        "labels": labels,
+        **reading,
+    }
     found, pictures = [], []
     for number, path in enumerate(files, 1):
         say(f"{number}/{len(files)}  {path}")
@@ -95,7 +98,7 @@ def command(
     print_result(result)
 
 
-def _read(path: Path, pixel_size_um: float | None, *, threshold: Any, labels: Any, **how: Any) -> Iterator[Any]:
+def _read(path: Path, pixel_size_um: Any, *, threshold: Any, labels: Any, **how: Any) -> Iterator[Any]:
     """Yield the pictures of a file with the meaning that was asked for."""
     from microgen.core import InputError
     from microgen.io import read

@@ -25,6 +25,53 @@ def parse_size(text: str) -> tuple[int, ...]:
     return shape
 
 
+def pixel_size_option(function: F) -> F:
+    """Add ``--pixel-size-um``, repeatable, for :class:`microgen.data.pixel_sizes.PixelSizes`."""
+    return click.option(
+        "--pixel-size-um",
+        multiple=True,
+        metavar="F | PATTERN=F",
+        help="Pixel size in micrometres, of all files or by pattern (304-200/*=0.37); one number, or one per axis: "
+        "0.5,0.4,0.4 for z, y, x. Repeatable.",
+    )(function)
+
+
+def reading_options(function: F) -> F:
+    """Add what a person may have to say about files of other programs; each is an argument of microgen.io.read."""
+    for option in reversed(
+        [
+            click.option(
+                "--euler-frame",
+                metavar="FRAME",
+                help="Frame of the Euler angles in EBSD maps: edax, oxford, bruker, map, unknown, or where its x and y "
+                "axes point in the picture, like up-left. It is written down; no angle is changed.",
+            ),
+            click.option("--dataset", metavar="PATH", help="Array or map inside HDF5 files that hold several."),
+            click.option(
+                "--raw-shape", type=_shape, metavar="Z,Y,X", help="Grid of .raw files: slices, rows, columns (or Y,X)."
+            ),
+            click.option("--raw-dtype", metavar="TYPE", help="Number type of .raw files: uint8, uint16, float32 ..."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    """Read a grid.
+
+    >>> _shape("100,200,300")
+    (100, 200, 300)
+    """
+    try:
+        shape = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise click.BadParameter(f"grids are written like 100,200,300 (slices, rows, columns); {text!r} is not")
+    return shape
+
+
 def config_options(function: F) -> F:
     """Add ``--config FILE`` and ``--set key=value``."""
     function = click.option(

@@ -7,19 +7,13 @@ from typing import Any
 
 import click
 
-from .options import print_result, say
+from .options import pixel_size_option, print_result, reading_options, say
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.h5")
-@click.option(
-    "--pixel-size-um",
-    "pixel_size_um",
-    multiple=True,
-    metavar="F | PATTERN=F",
-    help='Pixel size in micrometres, of all files or by pattern ("304-200/*=0.37"); repeatable.',
-)
+@pixel_size_option
 @click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Rows of data bar to cut off.")
 @click.option(
     "--held-out", type=click.FloatRange(0, 0.5), default=0.2, show_default=True, help="Share kept back for evaluation."
@@ -32,6 +26,7 @@ from .options import print_result, say
     help="What counts as one specimen; a specimen is never split.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which specimens are held out.")
+@reading_options
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used instead of stopping.")
 @click.option("--dry-run", is_flag=True, help="Measure and plan, write nothing.")
 def command(inputs: tuple[Path, ...], out: Path, **options: Any) -> None:

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.filterwarnings("ignore:1 files are no images")
+@pytest.mark.filterwarnings("ignore:1 files cannot be read")
 def test_pictures_and_their_pool(folder: Path) -> None:
     found = run(folder, "--pixel-size-um", 0.5, "--threshold", "otsu")
     assert [Path(p["file"]).name for p in found["pictures"]] == ["0.png", "1.png", "2.png"]
@@ -108,7 +108,7 @@ def test_labels_are_phases_or_grains(tmp_path: Path) -> None:
     assert phases["phase_fraction:5"]["value"] == 1 / 16
 
 
-@pytest.mark.filterwarnings("ignore:1 files are no images")
+@pytest.mark.filterwarnings("ignore:1 files cannot be read")
 def test_the_table_has_one_row_per_picture(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
     found = run(folder, "--pixel-size-um", 0.5, "--threshold", "otsu", "--csv", out)

@@ -9,6 +9,9 @@ from pathlib import Path, PurePosixPath
 from microgen.core import InputError
 from microgen.core.config import read_toml
 
+Size = float | tuple[float, ...]
+"""Micrometres per pixel: one number, or one per axis in the order (y, x) or (z, y, x)."""
+
 SIDECAR = "pixel_sizes.toml"
 """File in an input folder with a table ``[pixel_size_um]`` of ``"folder" = 0.37`` or ``"a/*.png" = 0.37``."""
 
@@ -30,22 +33,24 @@ class PixelSizes:
     >>> sizes = PixelSizes.parse(["0.5", "304-200/*=0.3698"])
     >>> sizes.of(Path("steels/304-200/a.jpg")), sizes.of(Path("steels/other/a.jpg"))
     (0.3698, 0.5)
+    >>> PixelSizes.parse(["0.5,0.4,0.4"]).of(Path("volume.raw"))
+    (0.5, 0.4, 0.4)
     """
 
-    everywhere: float | None = None
-    patterns: Mapping[str, float] = field(default_factory=dict)
+    everywhere: Size | None = None
+    patterns: Mapping[str, Size] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, given: Iterable[str | float]) -> PixelSizes:
-        """Read ``"0.37"`` or ``"PATTERN=0.37"``.
+        """Read ``"0.37"`` or ``"PATTERN=0.37"``; the value may be one number per axis, ``"0.5,0.4,0.4"`` for z, y, x.
 
         Raises
         ------
         InputError
             If a value is not a positive number, or two values are given for all files.
         """
-        everywhere: float | None = None
-        patterns: dict[str, float] = {}
+        everywhere: Size | None = None
+        patterns: dict[str, Size] = {}
         for entry in given:
             pattern, found, text = str(entry).rpartition("=")
             if found:
@@ -53,10 +58,12 @@ class PixelSizes:
             elif everywhere is None:
                 everywhere = _positive(text, "all files")
             else:
-                raise InputError(f"two pixel sizes for all files ({everywhere:g} and {text}); write PATTERN=VALUE")
+                raise InputError(
+                    f"two pixel sizes for all files ({_written(everywhere)} and {text}); write PATTERN=VALUE"
+                )
         return cls(everywhere, patterns)
 
-    def of(self, path: Path) -> float | None:
+    def of(self, path: Path) -> Size | None:
         """Pixel size given for this file, or None to look into the file itself."""
         matches = [size for pattern, size in self.patterns.items() if _matches(path, pattern)]
         if matches:
@@ -71,7 +78,7 @@ class PixelSizes:
                 raise InputError(f"the pixel size pattern {pattern!r} matches none of the {len(paths)} files")
 
 
-def _from_sidecar(path: Path) -> float | None:
+def _from_sidecar(path: Path) -> Size | None:
     """Look into ``pixel_sizes.toml`` beside the file, then one and two folders above it."""
     for folder in list(path.absolute().parents)[:3]:
         sidecar = folder / SIDECAR
@@ -83,7 +90,7 @@ def _from_sidecar(path: Path) -> float | None:
     return None
 
 
-def _sidecar(path: Path) -> dict[str, float]:
+def _sidecar(path: Path) -> dict[str, Size]:
     table = read_toml(path).get("pixel_size_um")
     if isinstance(table, (int, float)):
         table = {"*": table}
@@ -97,11 +104,19 @@ def _matches(path: Path, pattern: str) -> bool:
     return posix.match(pattern) or any(parent.match(pattern) for parent in posix.parents)
 
 
-def _positive(value: object, where: str) -> float:
+def _positive(value: object, where: str) -> Size:
+    """Read one positive number, or two or three (one per axis)."""
+    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
     try:
-        number = float(str(value))
+        numbers = tuple(float(str(part)) for part in parts)
     except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise InputError(f"the pixel size of {where} must be a positive number of micrometres, not {value!r}")
-    return number
+        numbers = ()
+    if not 1 <= len(numbers) <= 3 or not all(0 < number < float("inf") for number in numbers):
+        raise InputError(
+            f"the pixel size of {where} must be a positive number of micrometres, or one per axis, not {value!r}"
+        )
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _written(size: Size) -> str:
+    return ",".join(f"{number:g}" for number in (size if isinstance(size, tuple) else (size,)))

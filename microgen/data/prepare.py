@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,16 @@ class Options:
     seed: int = 0
     specimen: str = "image"
     skip_bad: bool = False
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Further arguments of :func:`microgen.io.read`."""
+        return {"crop_bottom": self.crop_bottom, **self.reading}
+
+    def request(self) -> dict[str, Any]:
+        """JSON-able values that fix the result; of `reading` only what was said, so that old requests stay the same."""
+        return {k: v for k, v in asdict(self).items() if k != "reading" or v}
 
 
 def prepare(
@@ -51,6 +61,10 @@ def prepare(
     specimen: str = "image",
     skip_bad: bool = False,
     dry_run: bool = False,
+    dataset: str | None = None,
+    raw_shape: Sequence[int] | None = None,
+    raw_dtype: str | None = None,
+    euler_frame: str | None = None,
     say: Say = _silent,
 ) -> dict[str, Any]:
     """Read micrographs into one data set file, with fingerprint and plan beside it.
@@ -63,8 +77,8 @@ def prepare(
         Data set to write, ``steel.h5``; the plan is ``steel.plan.toml``, the fingerprint ``steel.fingerprint.json``.
     pixel_size_um
         Micrometres per pixel: one number, or entries ``"PATTERN=VALUE"`` matched against the end of each path
-        (``"304-200=0.37"``). Files without an entry are looked up in a ``pixel_sizes.toml`` beside or above them,
-        then in their own metadata.
+        (``"304-200=0.37"``); a value may be one per axis, ``"0.5,0.4,0.4"`` for z, y, x. Files without an entry are
+        looked up in a ``pixel_sizes.toml`` beside or above them, then in their own metadata.
     crop_bottom
         Rows to cut off at the bottom of every image (the data bar); None goes by the metadata.
     held_out
@@ -79,6 +93,8 @@ def prepare(
         Leave out files that cannot be used instead of refusing them all.
     dry_run
         Write nothing.
+    dataset, raw_shape, raw_dtype, euler_frame
+        What to know about files of other programs; see :func:`microgen.io.read`.
     say
         Receives messages for people.
 
@@ -106,12 +122,13 @@ def prepare(
     """
     out = Path(out)
     given = [pixel_size_um] if isinstance(pixel_size_um, (str, int, float)) else list(pixel_size_um)
-    options = Options(crop_bottom, held_out, seed, specimen, skip_bad)
-    found = Inputs.find(inputs, pixel_size_um=given, crop_bottom=crop_bottom)
+    said = {"dataset": dataset, "raw_shape": raw_shape, "raw_dtype": raw_dtype, "euler_frame": euler_frame}
+    options = Options(crop_bottom, held_out, seed, specimen, skip_bad, {k: v for k, v in said.items() if v is not None})
+    found = Inputs.find(inputs, pixel_size_um=given, how=options.how)
     if found.stray:
-        say(f"{len(found.stray)} files are no images and are left out: {', '.join(p.name for p in found.stray[:5])}")
+        say(f"{len(found.stray)} files cannot be read and are left out: {', '.join(p.name for p in found.stray[:5])}")
     files = _inputs(found)
-    request = _hash([files, asdict(options)])
+    request = _hash([files, options.request()])
     done = None if dry_run else _already(out, request)
     if done:
         say(f"{out} is prepared already from the same inputs and options; nothing to do")

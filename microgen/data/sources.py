@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from microgen.core import InputError, Microstructure
-from microgen.data.pixel_sizes import PixelSizes
+from microgen.data.pixel_sizes import PixelSizes, Size
 from microgen.data.split import MIN_SIDE
 from microgen.io import read, scan_inputs
 
@@ -23,18 +24,20 @@ class Source:
     ----------
     name, file
         Name of the image, and of its file: they differ where a file has several pages.
+    how
+        Further arguments of :func:`microgen.io.read`.
     """
 
     name: str
     file: str
     path: Path
     page: int
-    pixel_size_um: float | None
-    crop_bottom: int | None
+    pixel_size_um: Size | None
+    how: Mapping[str, Any]
 
     def read(self) -> Microstructure:
         """Read the image as recorded."""
-        return read(self.path, pixel_size_um=self.pixel_size_um, crop_bottom=self.crop_bottom)[self.page]
+        return read(self.path, pixel_size_um=self.pixel_size_um, **self.how)[self.page]
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,20 @@ class Inputs:
         Files by name; names are paths relative to the folder that holds all of them.
     sizes
         Pixel sizes given by a person.
-    crop_bottom
-        Rows to cut at the bottom of every image, None to go by the metadata.
+    how
+        Further arguments of :func:`microgen.io.read` for every file.
     stray
         Files in the folders that are no images.
     """
 
     files: dict[str, Path]
     sizes: PixelSizes
-    crop_bottom: int | None
+    how: Mapping[str, Any] = field(default_factory=dict)
     stray: list[Path] = field(default_factory=list)
 
     @classmethod
     def find(
-        cls, paths: Iterable[Path | str], *, pixel_size_um: Iterable[str | float], crop_bottom: int | None
+        cls, paths: Iterable[Path | str], *, pixel_size_um: Iterable[str | float], how: Mapping[str, Any]
     ) -> Inputs:
         """Search files and folders; see :func:`microgen.io.find_inputs` for what is refused."""
         sizes = PixelSizes.parse(pixel_size_um)
@@ -71,14 +74,14 @@ class Inputs:
         if len(set(names)) < len(names):
             raise InputError("two input files have names that differ only in unprintable characters; rename one")
         stray = [path for path in stray if path.suffix != ".toml"]
-        return cls(dict(zip(names, found, strict=True)), sizes, crop_bottom, stray)
+        return cls(dict(zip(names, found, strict=True)), sizes, how, stray)
 
     def each(self, *, bad: Callable[[str, InputError], None]) -> Iterable[tuple[Source, Microstructure]]:
         """Yield every usable image; `bad` gets the name and error of others, and may raise."""
         for name, path in self.files.items():
             try:
                 size = self.sizes.of(path)
-                pages = read(path, pixel_size_um=size, crop_bottom=self.crop_bottom)
+                pages = read(path, pixel_size_um=size, **self.how)
                 for m in pages:
                     check(m, path)
             except InputError as error:
@@ -86,7 +89,7 @@ class Inputs:
                 continue
             for page, m in enumerate(pages):
                 label = name if len(pages) == 1 else f"{name}#{page:04d}"
-                yield Source(label, name, path, page, size, self.crop_bottom), m
+                yield Source(label, name, path, page, size, self.how), m
 
 
 def check(m: Microstructure, path: Path) -> None:

@@ -34,21 +34,19 @@ _UNSOLVED = {"image_quality": 0.0, "confidence_index": -1.0, "sem_signal": 0.0, 
 
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
-    """Write a map with orientations; unindexed points get 4 pi, confidence index -1 and phase 0 (-1 for one phase)."""
+    """Write a map with orientations; unindexed points get 4 pi, confidence index -1 and phase 0."""
     found = points(structure, frame="edax", x_along="a")
     extra = [name for name in structure.fields if name not in (*_STANDARD, "phase", "mask", "orientation")]
     if bad := [name for name in extra if structure[name].ndim != 2 or not name.isidentifier() or name in NAMES]:
         raise InputError(f"the field {bad[0]!r} cannot be a column of .ang; rename it, or write .h5")
     euler = np.where(found.solved[:, None], found.euler, 4 * np.pi)
     standard = [_standard(structure, name, found) for name in _STANDARD]
-    unsolved = -1 if len(found.phases) == 1 else 0
-    phase = np.where(found.solved, found.phase, unsolved)
     values = [
         *euler.T,
         found.x,
         found.y,
         *standard[:2],
-        phase,
+        found.phase,
         *standard[2:],
         *(column(structure, n, 0) for n in extra),
     ]
