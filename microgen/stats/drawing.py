@@ -123,13 +123,11 @@ def miller_text(text: str, brackets: str = "") -> str:
     """Write indices with bars over the negative ones, for matplotlib.
 
     >>> miller_text("10-10", "{}")
-    '{$10\\\\bar{1}0$}'
+    '{10$\\\\overline{1}$0}'
     """
     import re
 
-    inner = re.sub(r"-(\d+)", r"\\bar{\1}", text.replace(",", r"\,").replace(" ", r"\,"))
-    known = bool(re.search(r"\d", text))
-    shown = f"${inner}$" if known else text.replace("-", "−")
+    shown = re.sub(r"-(\d)", r"$\\overline{\1}$", text).replace("-", "−")
     return brackets[:1] + shown + brackets[1:]
 
 
@@ -148,7 +146,7 @@ def map_sheet(shape: Sequence[int], spacing: Sequence[float], *, side_in: float)
     width, height = max(wide * scale, 0.3), max(high * scale, 0.3)
     floor = max(height + 0.45, 2.0 if side_in else 0.0)
     across = max(width, 1.6) + 0.2 + side_in
-    figure = sheet(across, floor + 0.35)
+    figure = sheet(across, floor + 0.1)
     bottom = floor - height
     axis = place(figure, 0.1, bottom, width, height)
     axis.set_xlim(0, wide)
@@ -206,8 +204,10 @@ def draw_boundaries(axis: Axes, labels: Array, spacing: Sequence[float], *, widt
 
 def side_bar(figure: Figure, mappable: Any, label: str, *, left: float, bottom: float, height: float) -> None:
     """Add a colour bar at a place in inches."""
+    from matplotlib.ticker import MaxNLocator
+
     axis = place(figure, left, bottom, 0.12, height)
-    bar = figure.colorbar(mappable, cax=axis)
+    bar = figure.colorbar(mappable, cax=axis, ticks=MaxNLocator(6))
     bar.set_label(label)
     bar.outline.set_linewidth(0.6)
     axis.tick_params(width=0.6, length=2.5)

@@ -45,8 +45,21 @@ __all__ = [
     "ipf_map",
     "phase_map",
     "save",
+    "section",
     "value_map",
 ]
+
+
+def section(microstructure: Microstructure, index: int) -> Microstructure:
+    """Return one slice ``(Y, X)`` of a volume ``(Z, Y, X)``, counted from 0.
+
+    >>> section(Microstructure({"grain": np.ones((3, 4, 5), int)}, (1, 2, 2)), 1).shape
+    (4, 5)
+    """
+    m = microstructure
+    if m.ndim != 3 or not 0 <= index < m.shape[0]:
+        raise InputError(f"there is no slice {index} of a structure of shape {m.shape}")
+    return m.replace(fields={name: values[index] for name, values in m.fields.items()}, spacing=m.spacing[1:])
 
 
 def ipf_map(
@@ -358,7 +371,7 @@ def _direction_text(direction: str | Sequence[float]) -> str:
 
 
 def _laue_text(crystal: Crystal) -> str:
-    return miller_text(crystal.laue.replace("m", "x")).replace("x", "m") if "-" in crystal.laue else crystal.laue
+    return miller_text(crystal.laue)
 
 
 def _percent(share: float) -> str:

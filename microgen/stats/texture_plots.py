@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[Any]
+Box = tuple[float, float, float, float]
+
 _FINE = 360
+_FULL = (-1.02, 1.02, -1.02, 1.02)
 _DISC_IN = 1.55
 
 
@@ -43,15 +46,15 @@ def pole_figures(odf: ODF, planes: Sequence[str], *, projection: Projection = "e
     def density(plane: str) -> Callable[[Array], Array]:
         return lambda seen: odf.pole_figure(parse_indices(plane), seen * [1, 1, -1])
 
-    rasters = [_raster(density(plane), odf.halfwidth_deg, projection) for plane in planes]
+    rasters = [_raster(density(plane), odf.halfwidth_deg, projection, _FULL) for plane in planes]
     highest = max(float(raster.max()) for raster in rasters)
     with styled():
         figure = sheet(0.25 + len(planes) * (_DISC_IN + 0.3) + 0.55, _DISC_IN + 0.85)
         for number, (plane, raster) in enumerate(zip(planes, rasters, strict=True)):
             axis = place(figure, 0.2 + number * (_DISC_IN + 0.3), 0.4, _DISC_IN, _DISC_IN)
-            shown = _disc(axis, raster, highest, _circle())
+            shown = _disc(axis, raster, highest, _circle(), _FULL)
             axis.invert_yaxis()
-            _title(axis, miller_text(plane, "{}"), raster)
+            _title(axis, miller_text(plane, "{}"), raster[_within(_circle(), _FULL)])
             axis.text(1.05, 0, "x", ha="left", va="center")
             axis.text(0, 1.05, "y", ha="center", va="top")
         _bar(figure, shown)
@@ -67,19 +70,18 @@ def inverse_pole_figures(
     def density(direction: str) -> Callable[[Array], Array]:
         return lambda seen: odf.inverse_pole_figure(direction, seen)
 
-    rasters = [_raster(density(name), odf.halfwidth_deg, projection) for name in directions]
-    inside = _within(edge)
-    highest = max(float(raster[inside].max()) for raster in rasters)
     low, high = edge.min(axis=0), edge.max(axis=0)
+    box = (low[0] - 0.02, high[0] + 0.02, low[1] - 0.02, high[1] + 0.02)
+    rasters = [_raster(density(name), odf.halfwidth_deg, projection, box) for name in directions]
+    inside = _within(edge, box)
+    highest = max(float(raster[inside].max()) for raster in rasters)
     size = _DISC_IN / (high - low).max() * (high - low)
     with styled():
         figure = sheet(0.3 + len(directions) * (size[0] + 0.55) + 0.5, size[1] + 1.0)
         for number, (name, raster) in enumerate(zip(directions, rasters, strict=True)):
             axis = place(figure, 0.3 + number * (size[0] + 0.55), 0.45, size[0], size[1])
-            shown = _disc(axis, raster, highest, edge)
-            _title(axis, f"∥ {name}", np.where(inside, raster, np.nan), above=0.28)
-            axis.set_xlim(low[0], high[0])
-            axis.set_ylim(low[1], high[1])
+            shown = _disc(axis, raster, highest, edge, box)
+            _title(axis, f"∥ {name}", raster[inside], above=0.28)
             label_corners(axis, odf.crystal, projection=projection)
         _bar(figure, shown)
     return figure
@@ -99,7 +101,7 @@ def odf_sections(odf: ODF, phi2_deg: Sequence[float] = (0, 45, 65), *, step_deg:
     highest = max(float(section.max()) for section in sections)
     high = 1.1 if reach == 90 else 1.9
     with styled():
-        figure = sheet(5.2, 0.5 + len(sections) * (high + 0.3))
+        figure = sheet(5.35, 0.5 + len(sections) * (high + 0.3))
         for number, (angle, section) in enumerate(zip(phi2_deg, sections, strict=True)):
             bottom = 0.45 + (len(sections) - 1 - number) * (high + 0.3)
             axis = place(figure, 0.55, bottom, 3.8, high)
@@ -117,39 +119,39 @@ def odf_sections(odf: ODF, phi2_deg: Sequence[float] = (0, 45, 65), *, step_deg:
     return figure
 
 
-def _raster(density: Callable[[Array], Array], halfwidth_deg: float, projection: Projection) -> Array:
-    """Density over the square around the disc: evaluated at a third of the half width, then interpolated smoothly."""
-    coarse = int(np.clip(np.ceil(2 * 90 / (halfwidth_deg / 3)), 40, 240))
-    ticks = np.linspace(-1.02, 1.02, coarse)
-    found = density(unproject(np.stack(np.meshgrid(ticks, ticks), axis=-1), projection))
-    fine = np.linspace(0, coarse - 1, _FINE)
-    return np.maximum(ndimage.map_coordinates(found, np.meshgrid(fine, fine, indexing="ij"), order=3), 0)
+def _raster(density: Callable[[Array], Array], halfwidth_deg: float, projection: Projection, box: Box) -> Array:
+    """Density over a box of the projection: evaluated at a third of the half width, then interpolated smoothly."""
+    counts = [int(np.clip(np.ceil(90 * (b - a) / (halfwidth_deg / 3)), 12, 240)) for a, b in (box[:2], box[2:])]
+    x, y = (np.linspace(a, b, n) for (a, b), n in zip((box[:2], box[2:]), counts, strict=True))
+    found: Array = density(unproject(np.stack(np.meshgrid(x, y), axis=-1), projection))
+    fine = [np.linspace(0, n - 1, _FINE) for n in counts[::-1]]
+    smooth: Array = ndimage.map_coordinates(found, np.meshgrid(*fine, indexing="ij"), order=3)
+    return np.maximum(smooth, 0)
 
 
-def _disc(axis: Axes, raster: Array, highest: float, edge: Array) -> Any:
+def _disc(axis: Axes, raster: Array, highest: float, edge: Array, box: Box) -> Any:
     """Show a raster inside an edge, with a line at the density of a random texture."""
     from matplotlib.patches import Polygon
 
     bare(axis)
-    shown = axis.imshow(
-        raster, origin="lower", extent=(-1.02, 1.02, -1.02, 1.02), cmap=DENSITY, vmin=0, vmax=highest, aspect="equal"
-    )
+    shown = axis.imshow(raster, origin="lower", extent=box, cmap=DENSITY, vmin=0, vmax=highest, aspect="equal")
     border = Polygon(edge, closed=True, facecolor="none", edgecolor=INK, lw=0.8, clip_on=False, zorder=3)
     axis.add_patch(border)
     shown.set_clip_path(border)
     if raster.min() < 1 < raster.max():
-        ticks = np.linspace(-1.02, 1.02, _FINE)
-        line = axis.contour(ticks, ticks, raster, [1.0], colors="white", linewidths=0.5)
+        x, y = (np.linspace(*ends, _FINE) for ends in (box[:2], box[2:]))
+        line = axis.contour(x, y, raster, [1.0], colors="white", linewidths=0.5)
         line.set_clip_path(border)
-    axis.set_xlim(-1.0, 1.0)
-    axis.set_ylim(-1.0, 1.0)
+    low, high = edge.min(axis=0), edge.max(axis=0)
+    axis.set_xlim(low[0], high[0])
+    axis.set_ylim(low[1], high[1])
     return shown
 
 
-def _title(axis: Axes, text: str, raster: Array, above: float = 0.06) -> None:
-    """Name above, extremes inside the disc's surroundings below the name."""
+def _title(axis: Axes, text: str, values: Array, above: float = 0.06) -> None:
+    """Name and largest density above a disc or sector, `above` in inches."""
     axis.annotate(
-        f"{text}   max {np.nanmax(raster):.3g}",
+        f"{text}   max {values.max():.3g}",
         (0.5, 1.0),
         xycoords="axes fraction",
         xytext=(0, above * 72),
@@ -170,10 +172,11 @@ def _circle() -> Array:
     return np.stack([np.cos(turn), np.sin(turn)], axis=-1)
 
 
-def _within(edge: Array) -> Array:
-    """Pixels of the raster inside a closed line."""
+def _within(edge: Array, box: Box) -> Array:
+    """Pixels of a raster over a box that lie inside a closed line."""
     from matplotlib.path import Path
 
-    ticks = np.linspace(-1.02, 1.02, _FINE)
-    points = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
-    return np.asarray(Path(edge).contains_points(points, radius=1e-3)).reshape(_FINE, _FINE)
+    x, y = (np.linspace(*ends, _FINE) for ends in (box[:2], box[2:]))
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    inside: Array = np.asarray(Path(edge).contains_points(points, radius=1e-3))
+    return inside.reshape(_FINE, _FINE)
