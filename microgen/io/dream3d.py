@@ -32,6 +32,9 @@ Array = NDArray[Any]
 
 EXTENSIONS = (".dream3d",)
 
+WHOLE = True
+"""All fields of a structure are written, not one."""
+
 write = dream3d_write.write
 
 _OURS = {name: ours for ours, name in dream3d_write.NAMES.items()}

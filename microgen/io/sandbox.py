@@ -37,12 +37,16 @@ PATIENCE_S = 10
 """Seconds that any file gets; large ones get more, at 10 MB per second."""
 
 MEMORY = 1 << 30
-"""Bytes that the child may use to open any file and say what is in it; reading an array allows twice its size more."""
+"""Bytes that the child may use for any file; large ones get four times their size more."""
+
+WORKER = Path(__file__).with_name("sandbox_worker.py")
+"""Program of the child."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BYTES_PER_S = 10_000_000
 _LONGEST = 1 << 28  # bytes of one message
 _MOST_IDLE = 2
+_FORKS = hasattr(os, "fork")
 _NUMBERS = frozenset(
     {"bool", *(f"{k}{b}" for k in ("int", "uint") for b in (8, 16, 32, 64)), "float16", "float32", "float64"}
 )
@@ -199,11 +203,11 @@ def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Hdf5]:
     try:
         child.open(path, size, max_pixels)
         yield Hdf5(path, child, max_pixels)
-        child.close()
-    except BaseException:
-        child.end()
-        raise
-    _give_back(child)
+    finally:
+        if child.close():
+            _give_back(child)
+        else:
+            child.end()
 
 
 def _has_signature(path: Path, size: int) -> bool:
@@ -223,10 +227,9 @@ class _Child:
 
     def __init__(self) -> None:
         quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        worker = Path(__file__).with_name("sandbox_worker.py")
         alone: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {"creationflags": 0x08000000}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", str(worker)],
+            [sys.executable, "-P", "-W", "ignore", str(WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -234,34 +237,46 @@ class _Child:
             env={**os.environ, **quiet},
             **alone,
         )
-        self._path, self._seconds, self._memory, self._late = Path(), 0.0, 0, False
+        self._path, self._seconds, self._memory = Path(), 0.0, 0
+        self._late = self._midway = self._open = False
 
     def open(self, path: Path, size: int, max_pixels: int) -> None:
-        self._path = path
+        """Let the process open a file, with limits that grow with it."""
+        self._path, self._open = path, True
         self._seconds = PATIENCE_S + size / _BYTES_PER_S
-        self._memory = MEMORY + 2 * 8 * max_pixels + 3 * size
+        self._memory = MEMORY + 4 * size + 24 * max(0, max_pixels - MAX_PIXELS)
         seconds = math.ceil(self._seconds) + 2 * math.ceil(8 * max_pixels / _BYTES_PER_S)
-        request = {"path": os.path.abspath(path), "memory": self._memory, "seconds": seconds}
-        self.ask(request)
+        self.ask({"path": os.path.abspath(path), "memory": self._memory, "seconds": seconds})
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Send a question and return the answer."""
         with self._patience(self._seconds):
             self._send(question)
-            return self._answer()
+            message = self._receive()
+        return self._checked(message)
 
     def fill(self, question: Mapping[str, Any], values: Array) -> None:
         """Ask for an array and read it into `values`."""
+        room = values.reshape(-1).view(np.uint8).data
         with self._patience(self._seconds + values.nbytes / _BYTES_PER_S):
             self._send(question)
-            about = self._answer()
-            if (tuple(about["shape"]), about["dtype"]) != (values.shape, values.dtype.name):
-                raise InputError("changed while it was read")
-            self._read_into(values.reshape(-1).view(np.uint8).data)
-            self._answer()
+            message = about = self._receive()
+            while "error" not in message and "end" not in message:
+                count = message.get("bytes", 0)
+                self._read_into(room[:count])
+                room = room[count:]
+                message = self._receive()
+        self._checked(message)
+        if room or (tuple(about["shape"]), about["dtype"]) != (values.shape, values.dtype.name):
+            raise InputError(f"{self._path} changed while it was read")
 
-    def close(self) -> None:
-        self._send({"ask": "close"})
+    def close(self) -> bool:
+        """Let go of the file; False where the process cannot serve another one."""
+        if self._open and not self._midway:
+            with contextlib.suppress(InputError):
+                self.ask({"ask": "close"})
+                self._open = False
+        return not self._midway and not self._open
 
     def end(self) -> None:
         """Kill the process and all it started; it holds nothing worth saving."""
@@ -274,7 +289,7 @@ class _Child:
     @contextlib.contextmanager
     def _patience(self, seconds: float) -> Iterator[None]:
         """Kill the process if the block takes longer than this."""
-        self._late = False
+        self._late, self._midway = False, True
         watchdog = threading.Timer(seconds, self._lose_patience)
         watchdog.daemon = True
         watchdog.start()
@@ -284,6 +299,7 @@ class _Child:
             raise InputError(self._obituary(seconds)) from error
         finally:
             watchdog.cancel()
+        self._midway = False
 
     def _lose_patience(self) -> None:
         self._late = True
@@ -309,18 +325,21 @@ class _Child:
         while data and stream is not None:
             data = data[stream.write(data) :]
 
-    def _answer(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         length = int.from_bytes(self._read(4), "little")
         if length > _LONGEST:
-            raise InputError("holds too many objects")
-        message: dict[str, Any] = json.loads(self._read(length))
-        if "error" in message:
+            raise InputError(f"{self._path} holds too many objects")
+        return dict(json.loads(self._read(length)))
+
+    def _checked(self, message: dict[str, Any]) -> dict[str, Any]:
+        if "error" in message:  # the fork that had the file open has ended
+            self._open = not _FORKS
             raise InputError(self._complaint(message["error"], str(message["text"])))
         return message
 
     def _complaint(self, kind: str, text: str) -> str:
         if kind == "memory":
-            return f"{self._path} cannot be read: {self._room()}; pass read(..., max_pixels=...) if you trust it"
+            return f"{self._path} cannot be read: {self._room()}; if you trust it pass read(..., max_pixels=2**30)"
         if kind == "refused":
             return f"{self._path} {text}"
         return f"{self._path} cannot be read, it may be damaged or truncated: {text}"

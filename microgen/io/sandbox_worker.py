@@ -1,7 +1,7 @@
 """The child process behind :mod:`microgen.io.sandbox`: it opens HDF5 files that nobody vouches for.
 
 It runs as a file of its own, not as part of the library, so that it starts fast and needs nothing of its caller.
-A message is four bytes of length, then JSON; the values of an array follow their message as raw bytes.
+A message is four bytes of length, then JSON; a message that announces bytes is followed by them.
 
 Where the system can fork, every file is opened in a fork of its own with hard limits: what one file does to the HDF5
 library no other file meets. If that fork dies, this process ends too and its exit code says why. Elsewhere (Windows)
@@ -76,11 +76,11 @@ def _serve(request: dict[str, Any]) -> None:
         with h5py.File(os.fsencode(request["path"]).decode("utf-8", "surrogateescape"), "r") as file:
             _no_more_files()
             _send({})
-            while (question := _receive()) is not None:
-                if question["ask"] == "close":
-                    return
+            while (question := _receive()) is not None and question["ask"] != "close":
                 _answer(file, question)
-        os._exit(0)
+        if question is None:
+            os._exit(0)
+        _send({})
     except MemoryError:
         _fail("memory", "")
     except RefusedError as refusal:
@@ -268,8 +268,9 @@ def _send_array(data: h5py.Dataset) -> None:
     _check_filters(data)
     _send({"shape": about["shape"], "dtype": about["dtype"]})
     for block in _blocks(data):
+        _send({"bytes": block.nbytes})
         _write(block.view(np.uint8).data)
-    _send({})
+    _send({"end": True})
 
 
 def _check_filters(data: h5py.Dataset) -> None:
