@@ -12,7 +12,7 @@ from microgen.core import InputError
 from microgen.stats import grains
 from microgen.stats._descriptor import Descriptor
 from microgen.stats.grain_network import grain_network, triple_junctions_per_um2
-from microgen.stats.grain_shapes import e2627, grain_table
+from microgen.stats.grain_shapes import e2627, grain_table, whole_grains
 from microgen.stats.interval import bootstrap_ci, circular_mean
 from microgen.stats.measurement import Measurement
 
@@ -68,7 +68,7 @@ def _e2627(array: Array, **frame: Any) -> Measurement:
 def _neighbours(array: Array, **frame: Any) -> Measurement:
     labels = grains.label_grains(array, periodic=frame["periodic"])
     network = grain_network(labels, **frame)
-    whole = grain_table(labels, **frame).number
+    whole = whole_grains(labels, periodic=frame["periodic"], mask=frame["mask"])
     return _of_values(network.neighbours[np.searchsorted(network.grains, whole)].astype(np.float64))
 
 

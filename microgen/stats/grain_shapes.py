@@ -88,8 +88,8 @@ def grain_table(
     steps = spacing_um(spacing, grains.ndim)
     if mask is not None:
         grains = np.where(mask, grains, 0)
+    whole = whole_grains(grains, periodic=periodic)
     points, second = _moments(grains, steps, periodic=periodic)
-    whole = np.setdiff1d(np.flatnonzero(points), _cut(grains, periodic=periodic))
     size = np.asarray(points[whole] * float(np.prod(steps)), np.float64)
     ndim = grains.ndim
     ball = np.pi ** (ndim / 2) / special.gamma(ndim / 2 + 1)  # of radius 1
@@ -97,6 +97,26 @@ def grain_table(
     axes = 2 * np.sqrt((ndim + 2) * np.asarray(length, np.float64)[:, ::-1])
     diameter = np.asarray(2 * (size / ball) ** (1 / ndim))
     return GrainTable(whole, points[whole], size, diameter, axes, np.asarray(direction[:, :, -1], np.float64))
+
+
+def whole_grains(
+    labels: NDArray[np.integer[Any]], *, periodic: bool = False, mask: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Numbers of the grains that touch neither the frame nor a point without grain, in ascending order.
+
+    >>> whole_grains(np.pad([[5, 7]], 1, constant_values=2))
+    array([5, 7])
+    """
+    grains = np.asarray(labels) if mask is None else np.where(mask, labels, 0)
+    cut = [np.zeros(1, grains.dtype)]
+    if not periodic:
+        cut += [np.unique(np.take(grains, end, axis)) for axis in range(grains.ndim) for end in (0, -1)]
+    hole = grains == 0
+    if hole.any():
+        nearest = ndimage.generate_binary_structure(grains.ndim, 1)
+        near = ndimage.maximum_filter(hole, footprint=nearest, mode="wrap" if periodic else "constant")
+        cut.append(np.unique(grains[near]))
+    return np.setdiff1d(grains, np.concatenate(cut)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -178,19 +198,6 @@ def e2627(
     g = [astm_g_from_density(1e6 / a) for a in (mean, high, max(low, mean / 100))]
     weighted = float((area**2).sum() / area.sum())
     return AreaGrainSize(mean, (low, high), weighted, g[0], (g[1], g[2]), len(area), float(table.points.mean()))
-
-
-def _cut(grains: NDArray[np.int64], *, periodic: bool) -> NDArray[np.int64]:
-    """Numbers of the grains next to the frame or to points without grain, and 0."""
-    cut = [np.zeros(1, np.int64)]
-    if not periodic:
-        cut += [np.unique(np.take(grains, end, axis)) for axis in range(grains.ndim) for end in (0, -1)]
-    hole = grains == 0
-    if hole.any():
-        mode = "wrap" if periodic else "constant"
-        nearest = ndimage.maximum_filter(hole, footprint=ndimage.generate_binary_structure(grains.ndim, 1), mode=mode)
-        cut.append(np.unique(grains[nearest]))
-    return np.concatenate(cut)
 
 
 def _moments(grains: NDArray[np.int64], steps: Sequence[float], *, periodic: bool) -> tuple[NDArray[np.int64], Float]:

@@ -32,7 +32,8 @@ class Views:
     region
         True in the phase of interest, or inside grains where there are no phases, or one only in a map.
     signal
-        The phase of interest as 0 and 1; else the intensity; else `region` as 0 and 1.
+        The phase of interest as 0 and 1; else the intensity; else the inside of grains as 0 and 1, boundaries drawn on
+        both sides.
     grains
         Labels of the field ``grain``, else boundaries: the field ``boundary``; else the grains of the field
         ``orientation``; else boundaries found in a picture's ``intensity``, but not where there are phases.
@@ -165,6 +166,10 @@ class Views:
         m = self.microstructure
         if "phase" not in m and "orientation" not in m and "intensity" in m:
             return self.intensity
+        if self.of_grains and self.grains.dtype != bool:
+            # lines on one side of the boundaries are thicker along one diagonal, which looks like a texture
+            backwards = np.flip(interior(np.flip(self.grains), periodic=self.periodic))
+            return (self.region & backwards).astype(np.float32)
         return self.region.astype(np.float32)
 
 
