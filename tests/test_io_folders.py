@@ -80,6 +80,6 @@ def test_named_files_must_exist_and_be_readable(tmp_path: Path) -> None:
         find_inputs([tmp_path / "a.png"])
     (tmp_path / "notes.doc").write_text("x")
     with pytest.raises(InputError, match=r"notes\.doc is not a file that can be read"):
-        find_inputs([tmp_path / "notes.txt"])
+        find_inputs([tmp_path / "notes.doc"])
     with pytest.raises(InputError, match="no input files"):
         find_inputs([])

@@ -64,7 +64,6 @@ def _comments(structure: Microstructure, recipe: Mapping[str, Any] | None) -> It
     yield "voxel mesh of microgen, lengths in micrometres\n"
     yield f"** orientations in the frame {structure.source.get('euler_frame', 'map')}\n"
     text = header.dumps(structure, recipe)
-    yield f"** header of {len(text)} characters\n"
     yield from (f"**:{text[start : start + _COMMENT]}\n" for start in range(0, len(text), _COMMENT))
 
 

@@ -52,12 +52,18 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
     vtk_write.image(path, {"material": solid}, solid.shape, steps, texts)
 
 
-def companions(
-    path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str
-) -> dict[Path, bytes]:
+def beside(path: Path) -> Path:
+    """Return the file of the materials that belong to a grid.
+
+    >>> beside(Path("steel.damask.vti")).name
+    'steel.material.yaml'
+    """
+    return path.with_name(path.name.removesuffix("".join(path.suffixes[-2:])) + ".material.yaml")
+
+
+def companion(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str) -> bytes:
     """Return the material configuration that belongs to a grid."""
-    name = path.name.removesuffix("".join(path.suffixes[-2:])) + ".material.yaml"
-    return {path.with_name(name): material_yaml(structure, path.name, digest).encode()}
+    return material_yaml(structure, path.name, digest).encode()
 
 
 def material_yaml(structure: Microstructure, grid: str = "", digest: str = "") -> str:

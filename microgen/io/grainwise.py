@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ def grains_of(structure: Microstructure) -> Grains:
     """
     if "grain" not in structure:
         return _by_phase(structure)
+    structure = along_a(structure)
     numbers, flat = np.unique(structure["grain"], return_inverse=True)
     if numbers[0] < 0:
         raise InputError(f"grains are numbered from 1, and here is {numbers[0]}")
@@ -75,17 +76,26 @@ def phase_names(structure: Microstructure) -> tuple[str, ...]:
     return tuple(structure.phases) + tuple(f"phase_{i}" for i in range(len(structure.phases), count))
 
 
-def along_a(orientation: NDArray[Any], crystal: Crystal | None) -> NDArray[Any]:
-    """Return orientations for a crystal frame with x along a, where the given one has x along a*.
+def along_a(structure: Microstructure) -> Microstructure:
+    """Return a structure whose crystal frames all have x along a, as simulation programs have it.
 
-    The two differ in trigonal and hexagonal crystals, by 30 degrees about c: in the given frame a lies at -30 degrees.
+    The frame with x along a* differs from it in trigonal and hexagonal crystals, by 30 degrees about c: in that frame
+    the a axis lies at -30 degrees.
     """
-    if crystal is None or crystal.x_along == "a" or not crystal.laue.startswith(("-3", "6/")):
-        return orientation
+    turned = {name: c for name, c in structure.crystals.items() if c.x_along == "a*" and c.laue[:2] in ("-3", "6/")}
+    if not turned or "orientation" not in structure:
+        return structure
     from scipy.spatial.transform import Rotation
 
-    turned = rotations(orientation) * Rotation.from_euler("Z", -30, degrees=True)
-    return quaternions(turned).reshape(orientation.shape)
+    names, phase = phase_names(structure), _phase_field(structure)
+    orientation = structure["orientation"].copy()
+    for name in turned:
+        member = _indexed(structure) & (phase == names.index(name))
+        if member.any():
+            found = rotations(orientation[member]) * Rotation.from_euler("Z", -30, degrees=True)
+            orientation[member] = quaternions(found)
+    crystals = {name: replace(crystal, x_along="a") for name, crystal in structure.crystals.items()}
+    return structure.with_fields(orientation=orientation).replace(crystals=crystals)
 
 
 def warn_of_frame(structure: Microstructure) -> None:
@@ -152,7 +162,7 @@ def _mean(
         member = valid & (phase[group] == number)
         found = _exact_mean(given[member], group[member], crystal or Crystal("-1"))
         grains = np.unique(group[member])
-        mean[grains] = along_a(found[grains], crystal)
+        mean[grains] = found[grains]
     return mean
 
 

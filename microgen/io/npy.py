@@ -41,16 +41,14 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
     np.save(path, next(iter(structure.fields.values())), allow_pickle=False)
 
 
-def companions(
-    path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str
-) -> dict[Path, bytes]:
-    """Return scale, phases and recipe for ``<path>.json``, bound to the array by its SHA-256."""
+def companion(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str) -> bytes:
+    """Return what stands beside an array: scale, phases and recipe, bound to the array by its SHA-256."""
     header = {_HASH_KEY: digest, **own.texts(structure, recipe)}
     text = json.dumps(header, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return {sidecar_path(path): text.encode()}
+    return text.encode()
 
 
-def sidecar_path(path: Path) -> Path:
+def beside(path: Path) -> Path:
     """File beside an array that holds its header."""
     return path.with_name(path.name + ".json")
 
@@ -77,12 +75,12 @@ def _load(path: Path) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
-    beside = sidecar_path(path)
-    if not beside.is_file():
+    sidecar = beside(path)
+    if not sidecar.is_file():
         return {}
-    header = json.loads(beside.read_text(encoding="utf-8"))
+    header = json.loads(sidecar.read_text(encoding="utf-8"))
     if not isinstance(header, dict) or own.FIELD_KEY not in header:
         return {}
     if header.get(_HASH_KEY) != files.sha256(path):
-        raise InputError(f"was changed after {beside.name} was written; delete that file or write both again")
+        raise InputError(f"was changed after {sidecar.name} was written; delete that file or write both again")
     return header

@@ -121,6 +121,8 @@ def digital_source(recipe: Mapping[str, Any] | None) -> str | None:
     """
     if recipe is None:
         return None
+    if isinstance(recipe.get("of"), Mapping):  # converted from a file that has a recipe itself
+        return digital_source(recipe["of"])
     if "model" in recipe or recipe.get("command") == "sample":
         return _XMP.format(kind=_DIGITAL_SOURCE + "trainedAlgorithmicMedia")
     if recipe.get("command") == "synth":

@@ -24,7 +24,8 @@ def read(path: Path, options: Options) -> Recording:
     size = path.stat().st_size
     if options.raw_shape is None or options.raw_dtype is None:
         raise InputError(
-            f"is {size} bare bytes; say what they are, in Python read(path, raw_shape=(z, y, x), raw_dtype='uint8')"
+            f"is {size} bare bytes; say what they are: --raw-shape ZxYxX --raw-dtype uint8, or in Python "
+            "read(path, raw_shape=(z, y, x), raw_dtype='uint8')"
         )
     dtype, shape = _dtype(options.raw_dtype), options.raw_shape
     if size != math.prod(shape) * dtype.itemsize:

@@ -49,33 +49,33 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
         )
     warn_of_frame(structure)
     with path.open("w", encoding="ascii", newline="\n") as stream:
-        stream.writelines(_text(structure))
+        stream.writelines(_text(along_a(structure)))
 
 
-def companions(
-    path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str
-) -> dict[Path, bytes]:
+def companion(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str) -> bytes:
     """Return the header that stands beside the file, bound to it by its SHA-256."""
     names = [name for name in structure.fields if name in HOLDS]
-    kept = structure.replace(fields={name: structure[name] for name in names})
+    turned = along_a(structure)
+    kept = turned.replace(fields={name: turned[name] for name in names})
     text = {_HASH_KEY: digest, **json.loads(header.dumps(kept, recipe))}
     if "phase" in structure:
         text["phase_of_group"] = np.unique(_cells(structure)[1]).tolist()
-    return {_sidecar(path): (json.dumps(text, indent=2) + "\n").encode()}
+    return (json.dumps(text, indent=2) + "\n").encode()
 
 
 def read_own(path: Path) -> dict[str, Any]:
     """Header that microgen wrote beside the file."""
-    beside = _sidecar(path)
-    if not beside.is_file():
+    sidecar = beside(path)
+    if not sidecar.is_file():
         return {}
-    about = header.loads(beside.read_text(encoding="utf-8"))
+    about = header.loads(sidecar.read_text(encoding="utf-8"))
     if about.get(_HASH_KEY) != files.sha256(path):
-        raise InputError(f"was changed after {beside.name} was written; delete that file or write both again")
+        raise InputError(f"was changed after {sidecar.name} was written; delete that file or write both again")
     return about
 
 
-def _sidecar(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """Return the file beside a tessellation that holds its header."""
     return path.with_name(path.name + ".json")
 
 
@@ -105,7 +105,7 @@ def _text(structure: Microstructure) -> Iterator[str]:
     missing = int(structure["grain"].max() > 0 and (structure["grain"] > 0).all())
     yield f" **data\n   ascii\n{numerals.lines(grains.index + missing, 32)}"
     if mean is not None and _varies(structure, mean, grains, missing):
-        yield from _per_voxel(structure, grains)
+        yield from _per_voxel(structure)
     yield "***end\n"
 
 
@@ -116,12 +116,9 @@ def _varies(structure: Microstructure, mean: NDArray[Any], grains: Grains, missi
     return "mask" in structure or not np.array_equal(given, mean[grains.index[inside] + missing - 1])
 
 
-def _per_voxel(structure: Microstructure, grains: Grains) -> Iterator[str]:
+def _per_voxel(structure: Microstructure) -> Iterator[str]:
     """Orientation of every voxel, and whether it is defined."""
-    given = np.array(structure["orientation"], dtype=np.float64)
-    for name, crystal in structure.crystals.items():
-        member = grains.phase[grains.index] == grains.names.index(name)
-        given[member] = along_a(given[member], crystal)
+    given = structure["orientation"].astype(np.float64)
     yield f" **oridata\n   quaternion:active\n   ascii\n{numerals.lines(given, 4)}"
     if "mask" in structure:
         yield f" **oridef\n   ascii\n{numerals.lines((structure['mask'] != 0).astype(np.uint8), 32)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from microgen.core import InputError, Microstructure, files
-from microgen.io.formats import format_of
+from microgen.io.formats import extension_of, format_of
 
 
 def write(
@@ -49,8 +50,9 @@ def write(
     path = Path(path)
     module = format_of(path, writing=True)
     one = microstructure if holds_many(module) and field is None else _only_field(microstructure, field)
-    companions = getattr(module, "companions", None)
-    if companions is None:
+    if hasattr(module, "HOLDS") and (lost := [name for name in one.fields if name not in module.HOLDS]):
+        warnings.warn(f"{extension_of(path)} has no place for the fields {', '.join(lost)}", UserWarning, stacklevel=2)
+    if not hasattr(module, "companion"):
         return files.write_whole(path, lambda temporary: module.write(temporary, one, recipe), exclusive=exclusive)
     if exclusive and path.exists():
         return False
@@ -58,8 +60,8 @@ def write(
     def fill(temporary: Path) -> None:
         """Write the file, and what belongs beside it before its name appears."""
         module.write(temporary, one, recipe)
-        for beside, content in companions(path, one, recipe, files.sha256(temporary)).items():
-            files.write_bytes(beside, content)
+        content = module.companion(path, one, recipe, files.sha256(temporary))
+        files.write_bytes(module.beside(path), content)
 
     return files.write_whole(path, fill, exclusive=exclusive)
 
