@@ -15,7 +15,7 @@ from microgen.stats._balls import ball, painted
 from microgen.stats.correlation import checked_spacing
 from microgen.stats.curve import Curve
 
-_CLASS = 0.5  # width of a class of radii, in edges of a voxel
+_CLASS = 0.25  # width of a class of radii, in edges of a voxel
 _CLASSES = 64  # at most; large radii have wider classes
 _FINE = 64  # parts of a class that its smallest radius is known to
 _LAYERS = 32  # layers painted at once, at least
@@ -87,9 +87,9 @@ def local_thickness(
 
     Notes
     -----
-    Balls are centred on grid points and reach to the nearest grid point outside. Radii are sorted into classes half
-    a voxel edge wide (64 classes at most); class by class all balls are painted over the smaller ones, as rows of
-    bits. Slabs, cylinders and balls come out within a voxel.
+    Balls are centred on grid points and reach to the nearest grid point outside. Radii are sorted into classes a
+    quarter of a voxel edge wide (64 classes at most); class by class all balls are painted over the smaller ones,
+    as rows of bits. Slabs, cylinders and balls come out within a voxel.
 
     References
     ----------
@@ -203,17 +203,18 @@ def _classes(distance: NDArray[np.float32], unit: float) -> list[tuple[float, fl
     """Least and mean radius of each class of balls, ascending."""
     largest = float(distance.max()) / unit
     fine = max(_CLASS, largest / _CLASSES) / _FINE
-    counts = np.zeros(int(largest / fine) + 2, dtype=np.intp)
+    counts, sums = np.zeros((2, int(largest / fine) + 2))
     for layer in distance:
-        counts += np.bincount(np.rint(layer.ravel() / (unit * fine)).astype(np.intp), minlength=len(counts))
+        number = np.rint(layer.ravel() / (unit * fine)).astype(np.intp)
+        counts += np.bincount(number, minlength=len(counts))
+        sums += np.bincount(number, layer.ravel(), minlength=len(sums))
     counts[0] = 0
     classes = []
     for start in range(0, len(counts), _FINE):
-        part = counts[start : start + _FINE]
-        if part.any():
-            mean = np.average(np.arange(start, start + len(part)), weights=part)
-            least = start + int(part.nonzero()[0][0]) - 0.5
-            classes.append((least * fine * unit, float(mean) * fine * unit))
+        part = slice(start, start + _FINE)
+        if counts[part].any():
+            least = start + int(counts[part].nonzero()[0][0]) - 0.6  # rounding must not lose one
+            classes.append((least * fine * unit, float(sums[part].sum() / counts[part].sum())))
     return classes
 
 
@@ -228,6 +229,6 @@ def _painted(
         centres = distance[near] >= least
         if centres.any():
             wanted = slice(layers.start - near.start, layers.stop - near.start)
-            covered = painted(centres, ball(radius * (1 - 1e-4), step), wanted)  # the end of a radius lies outside
+            covered = painted(centres, ball(radius * (1 - 1e-6), step), wanted)  # the end of a radius lies outside
             np.copyto(thickness, np.float32(2 * radius), where=covered)
     return thickness
