@@ -45,7 +45,6 @@ _OF_PHASE = frozenset({
 })  # fmt: skip
 _NO_FACTS = ("HEADER", "COLUMN", "Column", "NOTES", "microgen")
 _TAKEN = frozenset({"mask", "orientation"})
-_NO_ORIENTATION = 4 * np.pi - 1e-3
 _FRAMES = {"EDAX": "edax", "EMsoft": "edax"}  # EMsoft writes .ang files in the frame of EDAX, .ctf in that of Oxford
 
 
@@ -63,7 +62,8 @@ class Header:
         """Program that wrote the file, as far as it leaves traces."""
         text = "\n".join(self.lines)
         marks = {"microgen": "microgen", "EMsoft": "EMsoft", "ACOM": "ASTAR", "orix": "orix", "mtex": "MTEX"}
-        return next((name for mark, name in marks.items() if mark.lower() in text.lower()), "EDAX")
+        found = next((name for mark, name in marks.items() if mark.lower() in text.lower()), None)
+        return found or ("EDAX" if self.phases else "unknown")
 
     @property
     def frame(self) -> str:
@@ -83,22 +83,22 @@ class Header:
 
 def read(path: Path, options: Options) -> Recording:
     """Read a map; points that EDAX marks (4 pi, confidence index -1) stay not indexed."""
-    head, body = split(decode(path.read_bytes()))
+    head, body = split(path.read_bytes())
     header = parse(head)
     table = numbers(body)
     check_size(path, table.size, table.nbytes, options.max_pixels)
     names = columns_of(header, table)
     column = dict(zip(names, table.T, strict=True))
     unit = 1e-3 if header.writer == "ASTAR" else 1.0  # ASTAR counts in nanometres
-    step = tuple(v and v * unit for v in (header.number("YSTEP"), header.number("XSTEP")))
+    dy, dx = header.number("YSTEP"), header.number("XSTEP")
+    step = (dy and dy * unit, dx and dx * unit)
     remarks = list(header.remarks)
     x, y = column["x"] * unit, column["y"] * unit
     if header.hexagonal:
         lattice = hexagonal(header, x, y, remarks)
-        sizes: Sequence[Any] = ()
+        step = (step[0], step[1] and step[1] / 2)
     else:
-        lattice = lay_out(x, y, _shape(header), step)  # type: ignore[arg-type]
-        sizes = sizes_of(lattice, step)  # type: ignore[arg-type]
+        lattice = lay_out(x, y, _shape(header), step)
     placed = {name: v if lattice.order is None else v[lattice.order] for name, v in column.items()}
     phases, phase = _phases(header, placed.get("phase"), lattice)
     return ebsd_map(
@@ -111,29 +111,29 @@ def read(path: Path, options: Options) -> Recording:
         frame=header.frame,
         source=_facts(header) | ({"recipe": recipe} if (recipe := _recipe(head)) else {}),
         indexed=_solved(placed),
-        sizes=sizes,
+        sizes=sizes_of(lattice, step),
         warnings=remarks,
     )
 
 
 def read_own(path: Path) -> dict[str, Any]:
     """Recipe that microgen wrote among the comments."""
-    recipe = _recipe(split(decode(path.read_bytes()))[0])
+    recipe = _recipe(split(path.read_bytes())[0])
     return {} if recipe is None else {RECIPE_KEY: recipe}
 
 
-def split(text: str) -> tuple[list[str], str]:
-    """Return the lines of the header without their ``#``, and the text of the table."""
+def split(data: bytes) -> tuple[list[str], bytes]:
+    """Return the lines of the header without their ``#``, and the bytes of the table."""
     lines, start = [], 0
-    while start < len(text):
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end
-        line = text[start:end].strip()
-        if line and not line.startswith("#"):
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        line = data[start:end].strip()
+        if line and not line.startswith(b"#"):
             break
-        lines.append(line.lstrip("#").strip())
+        lines.append(line.lstrip(b"#").strip())
         start = end + 1
-    return lines, text[start:]
+    return decode(b"\n".join(lines)).split("\n"), data[start:]
 
 
 def parse(lines: Sequence[str]) -> Header:
@@ -194,8 +194,10 @@ def hexagonal(header: Header, x: Array, y: Array, remarks: list[str]) -> Lattice
     if not (np.isfinite(dx) and np.isfinite(dy) and dx > 0 and dy > 0):
         raise InputError("has a hexagonal grid without a step")
     shift = np.rint(2 * (x[starts] - x.min()) / dx)
-    off = x - x.min() - dx * (np.arange(len(x)) - starts[row] + shift[row] / 2)
-    if not np.isin(shift, (0, 1)).all() or np.abs(off).max() > dx / 4 or np.abs(y - y.min() - dy * row).max() > dy / 4:
+    beside = np.abs(x - x.min() - dx * (np.arange(len(x)) - starts[row] + shift[row] / 2)) / dx
+    below = np.abs(y - y.min() - dy * row) / dy
+    alternating = np.isin(shift, (0, 1)).all() and (shift[1:] != shift[:-1]).all()
+    if not alternating or max(beside.max(), below.max()) > 0.25:
         raise InputError("says that its grid is hexagonal, but its coordinates are not those of such a grid")
     width = 2 * int(lengths.max())
     place = (np.arange(width) - shift[:, None].astype(int)) // 2
@@ -241,7 +243,7 @@ def _name(part: str) -> str:
 
 def _solved(column: Mapping[str, Array]) -> Array:
     """Points that the file does not mark as without solution."""
-    solved = np.maximum(np.abs(column["phi1"]), np.abs(column["phi2"])) < _NO_ORIENTATION
+    solved = ~np.logical_and.reduce([np.abs(column[a] - 4 * np.pi) < 1e-2 for a in _POINT[:3]])
     if "confidence_index" in column:
         solved &= column["confidence_index"] > -1 + 1e-6
     return np.asarray(solved)

@@ -35,6 +35,7 @@ NAMES = {
 _NEEDED = ("phase", "phi1", "Phi", "phi2")
 _POINT = ("phase", "x", "y", "phi1", "Phi", "phi2")
 _TAKEN = frozenset({"mask", "orientation"})
+_LONGEST_HEADER = 1 << 20  # bytes; real ones have a kilobyte
 _FEW = 100  # points, below which a map may well have small angles only
 
 
@@ -69,9 +70,8 @@ class Header:
 
 def read(path: Path, options: Options) -> Recording:
     """Read a map; phase 0 is not indexed."""
-    text = decode(path.read_bytes())
-    header, body = parse(text)
-    table = numbers(body.replace(",", "."))
+    header, body = parse(path.read_bytes())
+    table = numbers(body.replace(b",", b"."))
     check_size(path, table.size, table.nbytes, options.max_pixels)
     column = dict(zip(_named(header, table.shape[1]), table.T, strict=True))
     step, shape = (header.number("YStep"), header.number("XStep")), _shape(header)
@@ -96,12 +96,13 @@ def read(path: Path, options: Options) -> Recording:
     )
 
 
-def parse(text: str) -> tuple[Header, str]:
-    """Return the header, and the text of the table below its line of column names."""
-    match = re.search(r"^[ \t]*Phase[ \t]+X[ \t]+Y[ \t].*$", text, re.MULTILINE | re.IGNORECASE)
+def parse(data: bytes) -> tuple[Header, bytes]:
+    """Return the header, and the bytes of the table below its line of column names."""
+    match = re.search(rb"^[ \t]*Phase[ \t]+X[ \t]+Y[ \t].*$", data[:_LONGEST_HEADER], re.MULTILINE | re.IGNORECASE)
     if not match:
         raise InputError("has no line of column names (Phase, X, Y, ...): it is no Channel Text File")
-    lines = [line.strip("\r\n") for line in text[: match.start()].split("\n")]
+    text = decode(data[: match.start()])
+    lines = [line.strip("\r\n") for line in text.split("\n")]
     if not lines[0].lower().startswith("channel text file"):
         raise InputError("does not begin with 'Channel Text File'")
     values: dict[str, str] = {}
@@ -116,8 +117,8 @@ def parse(text: str) -> tuple[Header, str]:
         values |= {k: v for k, v in zip(parts[0::2], parts[1::2], strict=False) if k and len(parts) == 2}
         if parts[0].startswith("Euler angles refer"):
             values |= dict(zip(parts[1::2], parts[2::2], strict=False))
-    columns = tuple(match[0].split())
-    return Header(values, phases, columns, text[: match.start()], tuple(remarks)), text[match.end() :]
+    columns = tuple(decode(match[0]).split())
+    return Header(values, phases, columns, text, tuple(remarks)), data[match.end() :]
 
 
 def suspicions(degrees: Array) -> list[str]:

@@ -48,17 +48,18 @@ def decode(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def numbers(text: str) -> Array:
+def numbers(data: bytes) -> Array:
     """Return a table of numbers ``(rows, columns)``, float64; every line must have as many as the first.
 
-    >>> numbers("1 2.5\\n3 -4e-1\\n")
+    >>> numbers(b"1 2.5\\n3 -4e-1\\n")
     array([[ 1. ,  2.5],
            [ 3. , -0.4]])
     """
-    if not text.strip():
+    if not data.strip():
         raise InputError("has a header but no points")
+    lines = io.TextIOWrapper(io.BytesIO(data), encoding="latin-1")
     try:
-        return np.loadtxt(io.StringIO(text), comments=None, ndmin=2)
+        return np.loadtxt(lines, comments=None, ndmin=2)
     except ValueError as error:
         detail = re.sub(r"; use `usecols`.*", "", str(error))
         raise InputError(f"has a table that is damaged or truncated: {detail}") from error
@@ -144,7 +145,7 @@ def lay_out(x: Array, y: Array, shape: tuple[int, int] | None, step: tuple[float
         return Lattice(made, steps)
     order = np.argsort(place)
     if (place[order] != np.arange(len(x))).any():
-        raise InputError(_irregular(made, len(x), shape))
+        raise InputError(f"has several points at one place of its grid of {grid_text(made)}, and none at others")
     return Lattice(made, steps, order)
 
 
@@ -176,6 +177,8 @@ def _mismatch(shape: Sequence[int], count: int) -> str:
 
 
 def _irregular(made: Sequence[int], count: int, shape: Sequence[int] | None) -> str:
+    if made[0] * made[1] == count and shape is not None:
+        return f"promises a grid of {grid_text(shape)} in its header, but its coordinates make one of {grid_text(made)}"
     promise = f", and its header promises {grid_text(shape)}" if shape is not None else ""
     return (
         f"holds {count} points whose coordinates span a grid of {grid_text(made)} = {made[0] * made[1]}{promise}; "
