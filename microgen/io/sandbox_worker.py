@@ -42,6 +42,7 @@ def main() -> None:
         for stream in (0, 1):
             os.dup2(nowhere.fileno(), stream)
     _warm_up()
+    _send({})
     while (request := _receive()) is not None:
         if not ISOLATED:
             _serve(request)
