@@ -74,7 +74,7 @@ def test_a_fibre_has_its_length_and_diameter() -> None:
     inner = [
         (number, at)
         for number, at in enumerate(ndimage.find_objects(grain), 1)
-        if all(0 < s.start and s.stop < n for s, n in zip(at, grain.shape, strict=True))
+        if all(s.start > 0 and s.stop < n for s, n in zip(at, grain.shape, strict=True))
     ]
     assert inner
     for _, (rows, columns) in inner:
