@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from microgen.core import InputError, Microstructure
 from microgen.core.seeds import rng
@@ -65,18 +66,18 @@ def polycrystal(
     >>> polycrystal(0, (64, 64), (0.5, 0.5), 8.0)["grain"].max() > 5
     np.True_
     """
-    frame = _frame(shape, spacing)
+    frame = frame_um(shape, spacing)
     if not (np.isfinite(grain_size_um) and grain_size_um > 0):
         raise InputError(f"grain_size_um must be positive micrometres, got {grain_size_um}")
     if not (np.isfinite(aspect_ratio) and aspect_ratio >= 1):
         raise InputError(f"aspect_ratio is length over width, at least 1, got {aspect_ratio}")
-    squeeze = _squeeze(len(frame), aspect_ratio, direction_deg)
+    squeezed = squeeze(len(frame), aspect_ratio, direction_deg)
     # a test line along axis i crosses |squeeze e_i| times as many cells as in the equiaxed structure
-    equiaxed = grain_size_um * float(np.linalg.norm(squeeze, axis=0).mean())
+    equiaxed = grain_size_um * float(np.linalg.norm(squeezed, axis=0).mean())
     density = (INTERCEPT[len(frame)] / equiaxed) ** len(frame)
     margin = 4 * equiaxed * np.sqrt(aspect_ratio)
     points, names = (_periodic_points if periodic else _points)(rng(seed, _STREAM), frame, density, margin)
-    grain = _nearest(points @ squeeze.T, names, shape, spacing, squeeze)
+    grain = _nearest(points @ squeezed.T, names, shape, spacing, squeezed)
     _, numbers = np.unique(grain, return_inverse=True)
     return Microstructure(
         {"grain": (numbers.reshape(grain.shape) + 1).astype(np.int32)},
@@ -86,7 +87,7 @@ def polycrystal(
     )
 
 
-def _frame(shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float64]:
+def frame_um(shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float64]:
     """Lengths of the frame in micrometres."""
     if len(shape) not in (2, 3) or len(shape) != len(spacing):
         raise InputError(f"shape and spacing need 2 or 3 numbers each, got {tuple(shape)} and {tuple(spacing)}")
@@ -95,8 +96,41 @@ def _frame(shape: Sequence[int], spacing: Sequence[float]) -> NDArray[np.float64
     return np.multiply(shape, spacing).astype(np.float64)
 
 
-def _squeeze(ndim: int, aspect_ratio: float, direction_deg: float) -> NDArray[np.float64]:
-    """Map of coordinates, axes as in the array, that makes elongated grains equiaxed and keeps volumes."""
+def squeeze(
+    ndim: int, aspect_ratio: float | Sequence[float], direction_deg: float | Sequence[float] = 0.0
+) -> NDArray[np.float64]:
+    """Map of coordinates, axes as in the array, that makes elongated grains equiaxed and keeps volumes.
+
+    Parameters
+    ----------
+    ndim
+        2 or 3.
+    aspect_ratio
+        Length over width of grains that are long in one direction and round across it; or the relative lengths
+        along all axes, in their order, as (1, 3, 9) for a rolled sheet with its normal along z and rolled along x.
+    direction_deg
+        Direction of the length in the plane of the last two axes, 0 along x, counted from x towards y. In 3-D also
+        three Bunge Euler angles that turn the axes of the grains: what was along x comes to the rotated x axis.
+
+    Examples
+    --------
+    >>> squeeze(2, 4.0)
+    array([[2. , 0. ],
+           [0. , 0.5]])
+    """
+    lengths = np.atleast_1d(np.asarray(aspect_ratio, dtype=np.float64))
+    angles = np.atleast_1d(np.asarray(direction_deg, dtype=np.float64))
+    if lengths.size == 1 and angles.size == 1:
+        return _along(ndim, float(lengths[0]), float(angles[0]))
+    lengths = np.array([*[1.0] * (ndim - 1), lengths[0]]) if lengths.size == 1 else lengths
+    if lengths.shape != (ndim,) or angles.size not in (1, 3 if ndim == 3 else 1):
+        raise InputError(f"elongated grains in {ndim}-D need one ratio or {ndim} lengths, and one direction")
+    turn = Rotation.from_euler("ZXZ", [*angles, 0, 0][:3], degrees=True).as_matrix()[:ndim, :ndim]
+    turn = turn[::-1, ::-1]  # from x, y, z to the order of the axes
+    return np.asarray(turn @ np.diag(np.exp(np.log(lengths).mean()) / lengths) @ turn.T)
+
+
+def _along(ndim: int, aspect_ratio: float, direction_deg: float) -> NDArray[np.float64]:
     angle = np.deg2rad(direction_deg)
     along = np.zeros(ndim)
     along[-2:] = np.sin(angle), np.cos(angle)
@@ -133,11 +167,11 @@ def _nearest(
     names: NDArray[np.int64],
     shape: Sequence[int],
     spacing: Sequence[float],
-    squeeze: NDArray[np.float64],
+    squeezed: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """Name of the nearest point for each grid point, one slab of the first axis at a time."""
     tree = cKDTree(points)
     axes: list[NDArray[Any]] = [(np.arange(n) + 0.5) * step for n, step in zip(shape, spacing, strict=True)]
-    rest = np.stack(np.meshgrid(*axes[1:], indexing="ij"), axis=-1).reshape(-1, len(shape) - 1) @ squeeze[:, 1:].T
-    slabs = [names[tree.query(rest + first * squeeze[:, 0])[1]] for first in axes[0]]
+    rest = np.stack(np.meshgrid(*axes[1:], indexing="ij"), axis=-1).reshape(-1, len(shape) - 1) @ squeezed[:, 1:].T
+    slabs = [names[tree.query(rest + first * squeezed[:, 0])[1]] for first in axes[0]]
     return np.stack(slabs).reshape(tuple(shape))
