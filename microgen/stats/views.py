@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from microgen.core import InputError, Microstructure
 from microgen.core.orientations import NOT_INDEXED
 from microgen.stats.boundaries import segment
-from microgen.stats.ebsd import holes, indexed, segment_orientation
+from microgen.stats.ebsd import filled, holes, indexed, segment_orientation
 from microgen.stats.misorientation import boundary_disorientation, kam
 
 Array = NDArray[Any]
@@ -134,22 +134,27 @@ class Views:
     @cached_property
     def grains(self) -> Array:
         m = self.microstructure
-        if "grain" in m:
-            return m["grain"] if self.valid is None else np.where(self.valid, m["grain"], 0)
+        if "grain" in m or ("orientation" in m and "boundary" not in m):
+            partly = self.valid is not None or "grain" not in m
+            return filled(self.labels, spacing=m.spacing, width_um=np.inf) if partly else self.labels
         if "boundary" in m:
             return m["boundary"].astype(bool)
-        if "orientation" in m:
-            found = segment_orientation(m, smallest=SMALLEST_GRAIN, periodic=self.periodic)
-            if not found.any():
-                raise InputError(f"the map has no grain of {SMALLEST_GRAIN} points")
-            return found
         return segment(m["intensity"], spacing=m.spacing)
 
     @cached_property
+    def labels(self) -> Array:
+        """Grain numbers, 0 where nothing is indexed, and in an orientation map also in too small a grain."""
+        m = self.microstructure
+        if "grain" in m:
+            return m["grain"] if self.valid is None else np.where(self.valid, m["grain"], 0)
+        found = segment_orientation(m, smallest=SMALLEST_GRAIN, periodic=self.periodic)
+        if not found.any():
+            raise InputError(f"the map has no grain of {SMALLEST_GRAIN} points")
+        return found
+
+    @cached_property
     def disorientation(self) -> Array:
-        if self.grains.dtype == bool:
-            raise InputError("disorientations across boundaries need the grains as labels, not as a boundary mask")
-        return boundary_disorientation(self.microstructure, self.grains, periodic=self.periodic)
+        return boundary_disorientation(self.microstructure, self.labels, periodic=self.periodic)
 
     @cached_property
     def kam(self) -> Array:
