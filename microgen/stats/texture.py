@@ -18,15 +18,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from scipy.special import betaln
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.core.lattice import plane_normal
 from microgen.core.orientations import quaternions, random_orientations, rotations
+from microgen.core.texture_components import IDEAL, ideal, kernel_kappa, on_fibre, plane_normals, scattered
 from microgen.stats.ebsd import indexed
 from microgen.stats.ipf import crystal_directions, sector_directions
-from microgen.stats.sphere import cosine_power, pooled, sphere_density, unit_direction
+from microgen.stats.sphere import cosine_power, pooled, sphere_density
+
+__all__ = [
+    "IDEAL",
+    "ODF",
+    "fibre",
+    "ideal",
+    "inverse_pole_density",
+    "phase_orientations",
+    "plane_normals",
+    "pole_density",
+]
 
 Float = NDArray[np.floating[Any]]
 
@@ -107,10 +117,7 @@ class ODF:
     def sample(self, random: np.random.Generator, count: int) -> Float:
         """Draw orientations ``(count, 4)`` from the distribution: measured ones, turned by the kernel."""
         chosen = self.orientation[random.choice(len(self.orientation), size=count, p=self._shares)]
-        half = np.arccos(np.sqrt(random.beta(self.kappa + 0.5, 1.5, size=count)))
-        axes = random.standard_normal((count, 3))
-        axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-        drawn = quaternions(rotations(chosen) * Rotation.from_rotvec(axes * 2 * half[:, None]))
+        drawn = scattered(random, chosen, self.halfwidth_deg)
         without = random.random(count) < self.random_fraction
         drawn[without] = random_orientations(random, int(without.sum()))
         return drawn
@@ -143,15 +150,6 @@ class ODF:
 
     def _mixed(self, density: Float) -> Float:
         return np.asarray(self.random_fraction + (1 - self.random_fraction) * density)
-
-
-def kernel_kappa(halfwidth_deg: float) -> float:
-    """Return the exponent of de la Vallée Poussin's kernel with this half width.
-
-    >>> round(kernel_kappa(10), 3)
-    90.903
-    """
-    return float(0.5 * np.log(0.5) / np.log(np.cos(np.deg2rad(halfwidth_deg) / 2)))
 
 
 def pole_density(
@@ -190,82 +188,13 @@ def inverse_pole_density(
     return sphere_density(everywhere, np.tile(each, len(operations)), _unit(at), kappa).reshape(at.shape[:-1])
 
 
-def plane_normals(crystal: Crystal, hkl: Sequence[float]) -> Float:
-    """Return the unit normals ``(n, 3)`` of all planes equivalent to (hkl), one of each pair of opposite ones.
-
-    >>> len(plane_normals(Crystal("m-3m"), (1, 1, 1))), len(plane_normals(Crystal("m-3m"), (1, 2, 3)))
-    (4, 24)
-    """
-    found = crystal.operations.apply(plane_normal(crystal, hkl))
-    kept: list[Float] = []
-    for normal in found:
-        if not any(abs(normal @ other) > 1 - 1e-9 for other in kept):
-            kept.append(normal)
-    return np.array(kept)
-
-
-IDEAL: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
-    "cube": ((0, 0, 1), (1, 0, 0)),
-    "rotated-cube": ((0, 0, 1), (1, 1, 0)),
-    "goss": ((0, 1, 1), (1, 0, 0)),
-    "brass": ((0, 1, 1), (2, 1, -1)),
-    "copper": ((1, 1, 2), (1, 1, -1)),
-    "s": ((1, 2, 3), (6, 3, -4)),
-}
-"""Ideal textures of rolled cubic metals: plane in the sheet, direction along the rolling direction."""
-
-
-def ideal(name: str) -> Float:
-    """Return the orientations ``(n, 4)`` of an ideal texture of cubic metals, all variants of rolling symmetry.
-
-    The sheet normal is along z and the rolling direction along x; one to four variants. Spread comes with :class:`ODF`.
-
-    Examples
-    --------
-    >>> {name: len(ideal(name)) for name in IDEAL}
-    {'cube': 1, 'rotated-cube': 1, 'goss': 1, 'brass': 2, 'copper': 2, 's': 4}
-    """
-    if name not in IDEAL:
-        raise InputError(f"no ideal texture {name!r}; there are {', '.join(IDEAL)}")
-    from microgen.core.orientations import disorientation_angle
-
-    crystal = Crystal("m-3m")
-    one = orientation_of(*(np.array(v, float) for v in IDEAL[name]))
-    variants = quaternions(Rotation.create_group("D2") * rotations(one))
-    kept = variants[:1]
-    for variant in variants[1:]:
-        if disorientation_angle(kept, variant, crystal).min() > 1e-3:
-            kept = np.concatenate([kept, variant[None]])
-    return kept
-
-
-def orientation_of(normal: Float, along: Float) -> Float:
-    """Return the orientation ``(4,)`` with crystal direction `normal` along z, and `along` as near to x as can be.
-
-    >>> orientation_of(np.array([0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
-    array([1., 0., 0., 0.])
-    """
-    z = np.asarray(normal, dtype=float) / np.linalg.norm(normal)
-    x = along - (along @ z) * z
-    if np.linalg.norm(x) < 1e-9 * np.linalg.norm(along):
-        raise InputError("the two crystal directions of an orientation are parallel")
-    x = x / np.linalg.norm(x)
-    return np.asarray(quaternions(Rotation.from_matrix(np.stack([x, np.cross(z, x), z])))[0])
-
-
 def fibre(crystal: Crystal, hkl: Sequence[float], *, axis: str | Sequence[float] = "z", count: int = 360) -> Float:
     """Return orientations ``(count, 4)`` evenly around a fibre: the normal of plane (hkl) along an axis of the sample.
 
     >>> len(fibre(Crystal("m-3m"), (1, 1, 1), count=90))
     90
     """
-    normal = plane_normal(crystal, hkl)
-    aside = np.eye(3)[np.argmin(np.abs(normal))]
-    upright = rotations(orientation_of(normal, aside))
-    target = unit_direction(axis)
-    tip = Rotation.align_vectors([target], [[0.0, 0.0, 1.0]])[0]
-    turns = Rotation.from_rotvec(np.arange(count)[:, None] * 2 * np.pi / count * target)
-    return quaternions(turns * (tip * upright))
+    return on_fibre(crystal, hkl, np.arange(count) * 2 * np.pi / count, axis=axis)
 
 
 def phase_orientations(microstructure: Microstructure, phase: str | None = None) -> tuple[Float, Crystal]:
