@@ -15,6 +15,7 @@ import json
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -152,9 +153,9 @@ def _objects(file: h5py.File) -> dict[str, Any]:
     """Everything in the file by its path; each group once, links named but never followed."""
     found: dict[str, Any] = {"/": {"kind": "group", "attrs": _attributes(file)}}
     seen = {_address(file)}
-    groups: list[tuple[str, Any]] = [("", file)]
+    groups: deque[tuple[str, Any]] = deque([("", file)])
     while groups:
-        above, group = groups.pop()
+        above, group = groups.popleft()
         for name in _names(group):
             path = f"{above}/{name}"
             found[path] = entry = _entry(group, name)

@@ -1,0 +1,381 @@
+"""HDF5 of other programs: .h5oina, EDAX OIM, and any array by its path."""
+
+from __future__ import annotations
+
+import random
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from microgen.core import Crystal, InputError, Microstructure
+from microgen.core.orientations import from_euler
+from microgen.io import dream3d, find_inputs, hdf5, inspect, read, read_recipe, scan_inputs, write
+
+fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hdf5_fakes.py"))))
+
+UNINDEXED = np.resize([False, False, True], 24).reshape(fakes.SHAPE)
+"""Where the fake .h5oina has phase 0, or no angles."""
+
+
+@pytest.fixture
+def oina(tmp_path: Path) -> Path:
+    fakes.oina(tmp_path / "map.h5oina")
+    return tmp_path / "map.h5oina"
+
+
+@pytest.fixture
+def edax(tmp_path: Path) -> Path:
+    fakes.edax(tmp_path / "map.h5")
+    return tmp_path / "map.h5"
+
+
+def only(path: Path, **options: Any) -> Microstructure:
+    (found,) = read(path, **options)
+    return found
+
+
+def test_oina_map(oina: Path) -> None:
+    found = only(oina)
+    assert (found.shape, found.spacing) == ((4, 6), (0.3, 0.2))
+    assert found.phases == ("not indexed", "Iron bcc (old)", "Titanium")
+    assert found.crystals == {
+        "Iron bcc (old)": Crystal("m-3m", (0.2866, 0.2866, 0.2866, 90, 90, 90), "a*"),
+        "Titanium": Crystal("6/mmm", (0.295, 0.295, 0.468, 90, 90, 120), "a*"),
+    }
+    np.testing.assert_array_equal(found["phase"], fakes.PHASE.reshape(4, 6))
+    np.testing.assert_array_equal(found["mask"], ~UNINDEXED)
+    expected = np.where(UNINDEXED[..., None], [1.0, 0, 0, 0], from_euler(fakes.EULER).reshape(4, 6, 4))
+    np.testing.assert_allclose(found["orientation"], expected, atol=1e-7)
+    np.testing.assert_array_equal(found["bands"].ravel(), np.arange(24))
+    np.testing.assert_array_equal(found["band_contrast"].ravel(), np.arange(24) + 100)
+    assert found["band_contrast"].dtype == np.uint8
+    np.testing.assert_allclose(found["mean_angular_deviation_deg"], np.where(UNINDEXED, 0, np.rad2deg(0.01)), rtol=1e-6)
+    assert found.source["euler_frame"] == "oxford"
+    assert found.source["beam_voltage"] == 20
+    assert "scanning_rotation_angle" not in found.source, "NaN means that it is unknown"
+    assert found.source["warnings"] == []
+
+
+def test_oina_by_another_extension(oina: Path) -> None:
+    oina.rename(oina.with_suffix(".h5"))
+    assert only(oina.with_suffix(".h5")).phases[1] == "Iron bcc (old)"
+
+
+def test_oina_processed_data_by_name(tmp_path: Path) -> None:
+    fakes.oina(tmp_path / "a.h5oina", processed=True)
+    recorded = only(tmp_path / "a.h5oina")
+    assert recorded["phase"].min() == 0
+    assert "dataset='1/Data Processing'" in recorded.source["warnings"][0]
+    processed = only(tmp_path / "a.h5oina", dataset="1/Data Processing")
+    assert set(np.unique(processed["phase"])) == {0, 2}, "0 where its angles are NaN"
+    assert processed["mask"].sum() == 23
+    assert processed.source["dataset"] == "1/Data Processing"
+    np.testing.assert_array_equal(processed["band_contrast"], recorded["band_contrast"])
+
+
+def test_oina_with_several_slices_asks_which(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5oina"
+    fakes.oina(path, slices=("1", "2", "10"))
+    with pytest.raises(InputError, match=r"it holds 1/EBSD, 10/EBSD, 2/EBSD; pass --dataset"):
+        read(path)
+    with h5py.File(path, "a") as file:
+        file["2/EBSD/Data/Phase"][...] = 1
+    assert only(path, dataset="2")["phase"].max() == 1
+    assert only(path, dataset="10/EBSD")["phase"].max() == 2
+    with pytest.raises(InputError, match="has no EBSD map '3'; it holds 1/EBSD"):
+        read(path, dataset="3")
+
+
+def test_oina_image_has_the_grid_and_step_of_its_header(tmp_path: Path) -> None:
+    fakes.oina(tmp_path / "a.h5oina", image=True)
+    found = only(tmp_path / "a.h5oina", dataset="1/Electron Image/Data/SE/SE Image 1")
+    assert (found.shape, found.spacing) == ((9, 8), (0.1, 0.1))
+    np.testing.assert_array_equal(found["intensity"].ravel(), np.arange(72))
+
+
+CHANGES: dict[str, tuple[Callable[[h5py.Group], Any], str]] = {
+    "line scan": (lambda g: g["Header/Y Cells"].__setitem__(0, 1), "holds a line scan of 6 points"),
+    "no step": (lambda g: g["Header"].pop("X Step"), "does not say how many rows and columns"),
+    "step of zero": (lambda g: g["Header/X Step"].__setitem__(0, 0), "grid of 4 x 6 points 0 um apart"),
+    "other grid": (lambda g: g["Header/X Cells"].__setitem__(0, 7), r"has the shape \(24, 1\), the header promises 28"),
+    "two angles": (lambda g: replace(g, "Data/Euler", np.zeros((24, 2))), "three columns are needed"),
+    "degrees": (lambda g: replace(g, "Data/Euler", np.full((24, 3), 90.0)), "look like degrees"),
+    "texts": (lambda g: replace(g, "Data/Phase", ["a"] * 24), "holds no numbers in /1/EBSD/Data/Phase"),
+    "no map": (lambda g: g["Data"].pop("Euler"), "it holds no EBSD map"),
+}
+
+
+def replace(group: h5py.Group, name: str, values: Any) -> None:
+    del group[name]
+    group[name] = values
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_oina_that_contradicts_itself(name: str, oina: Path) -> None:
+    change, message = CHANGES[name]
+    with h5py.File(oina, "a") as file:
+        change(file["1/EBSD"])
+    with pytest.raises(InputError, match=message) as caught:
+        read(oina)
+    assert str(oina) in str(caught.value)
+
+
+def test_oina_phases_that_contradict_themselves_or_are_missing(oina: Path) -> None:
+    with h5py.File(oina, "a") as file:
+        phases = file["1/EBSD/Header/Phases"]
+        phases["1/Space Group"][...] = 194
+        del phases["2/Laue Group"], phases["2/Lattice Angles"]
+    found = only(oina)
+    assert "Laue group m-3m and the space group 194, which is of 6/mmm" in found.source["warnings"][0]
+    assert found.crystals["Titanium"] == Crystal("6/mmm", None, "a*"), "by its space group"
+    with h5py.File(oina, "a") as file:
+        del file["1/EBSD/Header/Phases"]
+    assert only(oina).phases == ("not indexed", "phase 1", "phase 2")
+
+
+def test_not_an_oina_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5oina", "w") as file:
+        file["image"] = np.zeros((20, 20))
+    with pytest.raises(InputError, match=r"a\.h5oina is not an \.h5oina file"):
+        read(tmp_path / "a.h5oina")
+
+
+def test_edax_map(edax: Path) -> None:
+    found = only(edax)
+    assert (found.shape, found.spacing) == ((4, 6), (0.5, 0.5))
+    assert found.phases == ("not indexed", "Iron (Alpha)")
+    assert found.crystals == {"Iron (Alpha)": Crystal("m-3m", (0.287, 0.287, 0.287, 90, 90, 90))}
+    solved = np.ones(24, bool)
+    solved[[3, 5]] = False  # marked as without solution; 4 pi
+    np.testing.assert_array_equal(found["mask"].ravel(), solved)
+    np.testing.assert_array_equal(found["phase"], found["mask"])
+    expected = np.where(solved[:, None], from_euler(fakes.EULER), [1, 0, 0, 0])
+    np.testing.assert_allclose(found["orientation"].reshape(-1, 4), expected, atol=1e-7)
+    np.testing.assert_allclose(found["confidence_index"].ravel(), np.linspace(0, 1, 24), atol=1e-7)
+    assert (found.source["euler_frame"], found.source["format"]) == ("edax", "edax_hdf5")
+
+
+def test_edax_phases_scans_and_grids(tmp_path: Path) -> None:
+    fakes.edax(tmp_path / "a.h5", scans=("one", "deep/two"), phases=2)
+    with pytest.raises(InputError, match=r"it holds one, deep/two; pass --dataset"):
+        read(tmp_path / "a.h5")
+    found = only(tmp_path / "a.h5", dataset="deep/two")
+    assert found.phases == ("not indexed", "Iron (Alpha)", "Cementite")
+    assert found.crystals["Cementite"].laue == "mmm"
+    assert sorted(np.unique(found["phase"])) == [0, 1, 2]
+    fakes.edax(tmp_path / "hex.h5", grid="HexGrid")
+    found = only(tmp_path / "hex.h5")
+    assert (found.shape, found.spacing) == ((4, 12), (0.433013, 0.25))
+    assert "hexagonal grid of 4 rows of 6 and 5 points" in found.source["warnings"][0]
+    signal = found["sem_signal"]
+    assert signal[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert signal[1].tolist() == [6, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 10], "odd rows lie half a step further right"
+
+
+def test_edax_that_contradicts_itself(edax: Path) -> None:
+    with h5py.File(edax, "a") as file:
+        file["Scan 1/EBSD/Data/X Position"][...] *= 2
+    assert "X Position contradicts the grid of 4 x 6" in only(edax).source["warnings"][0]
+    with h5py.File(edax, "a") as file:
+        file["Scan 1/EBSD/Header/nRows"][...] = 5
+    with pytest.raises(InputError, match=r"map\.h5 promises a grid of 5 x 6 points but holds 24"):
+        read(edax)
+
+
+def test_real_edax_file(shared_data: Path) -> None:
+    """Known: 101 x 101 points 2 um apart; the last row holds invalid points only."""
+    path = shared_data / "ebsd_maps/pymicro/Ti_ebsd_demo.h5"
+    found = only(path)
+    assert (found.shape, found.spacing, found.source["euler_frame"]) == ((101, 101), (2.0, 2.0), "edax")
+    assert found.crystals == {"Titanium (Alpha)": Crystal("6/mmm", (0.295, 0.295, 0.468, 90, 90, 120))}
+    with h5py.File(path) as file:
+        data = file["Pattern cropped cleaned-Dil/EBSD/Data"]
+        valid = data["Valid"][()].reshape(101, 101) == 0
+        np.testing.assert_array_equal(found["image_quality"], data["IQ"][()].reshape(101, 101))
+        angles = np.stack([data[n][()] for n in ("Phi1", "Phi", "Phi2")], axis=-1).reshape(101, 101, 3)
+        image = file["Pattern cropped cleaned-Dil/SEM-PRIAS Images/Data/SEM Image"][()]
+    np.testing.assert_array_equal(found["mask"], valid)
+    np.testing.assert_allclose(found["orientation"][valid], from_euler(angles[valid]), atol=1e-6)
+    sem = only(path, dataset="Pattern cropped cleaned-Dil/SEM-PRIAS Images/Data/SEM Image")
+    np.testing.assert_array_equal(sem["intensity"], image)
+    assert sem.spacing == pytest.approx((0.66271564, 0.66271564))
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "shape"),
+    [
+        ("Ti64-200x200_data.h5", "CellData/grain_map", (200, 200)),
+        ("Ti_ebsd_demo_data.h5", "/CellData/dilated_grain_map", (101, 101)),
+        ("t5_dct_slice_data.h5", "CellData/grain_map", (654, 654)),
+    ],
+)
+def test_real_pymicro_arrays(name: str, dataset: str, shape: tuple[int, ...], shared_data: Path) -> None:
+    path = shared_data / "ebsd_maps/pymicro" / name
+    with pytest.raises(InputError, match=r"it holds \d arrays: .*CellData/grain_map \d+ x \d+.*; pass --dataset"):
+        read(path, pixel_size_um=1)
+    found = only(path, dataset=dataset, pixel_size_um=1)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(found["intensity"], file[dataset][()].reshape(shape))
+
+
+def test_the_only_array_needs_no_name(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 1000, (30, 40), dtype=np.uint16)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["deep/inside/image"] = image
+        file["deep/stiffness"] = np.eye(6)
+        file["deep/names"] = ["a", "b"]
+        file["axis"] = np.arange(100)
+    found = only(tmp_path / "a.h5", pixel_size_um=0.5)
+    np.testing.assert_array_equal(found["intensity"], image)
+    assert (found["intensity"].dtype, found.source["bit_depth"]) == (np.uint16, 16)
+    with pytest.raises(InputError, match="pixel size"):
+        read(tmp_path / "a.h5")
+    assert read_recipe(tmp_path / "a.h5") is None
+    assert inspect(tmp_path / "a.h5")["shape"] == [30, 40]
+    np.testing.assert_array_equal(
+        only(tmp_path / "a.h5", dataset="deep/stiffness", pixel_size_um=1)["intensity"], np.eye(6)
+    )
+    for name, message in {
+        "axis": r"axis has the shape \(100,\); a 2-D or 3-D array is needed",
+        "deep": r"has no data set 'deep'; it holds 1 arrays: deep/inside/image 30 x 40 uint16",
+        "deep/names": "holds no numbers in /deep/names",
+        "no": "has no data set 'no'",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "a.h5", dataset=name, pixel_size_um=1)
+
+
+def test_volumes_colours_and_stacks(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).random((9, 10, 11)).astype(np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("volume", data=volume, chunks=True)
+        file["colour"] = np.repeat(np.arange(200, dtype=np.uint8).reshape(10, 20, 1), 3, axis=2)
+        file["three"] = volume[:, :, :3]
+        file["thin"] = volume[..., None, None]
+    found = only(tmp_path / "a.h5", dataset="volume", pixel_size_um=(3, 2, 1))
+    np.testing.assert_array_equal(found["intensity"], volume)
+    assert found.spacing == (3, 2, 1)
+    assert len(read(tmp_path / "a.h5", dataset="volume", pixel_size_um=1, volume=False)) == 9
+    np.testing.assert_array_equal(only(tmp_path / "a.h5", dataset="thin", pixel_size_um=1)["intensity"], volume)
+    assert only(tmp_path / "a.h5", dataset="colour", pixel_size_um=1).shape == (10, 20)
+    with pytest.raises(InputError, match="a colour picture or a thin volume"):
+        read(tmp_path / "a.h5", dataset="three", pixel_size_um=1)
+    assert only(tmp_path / "a.h5", dataset="three", pixel_size_um=1, volume=True).shape == (9, 10, 3)
+
+
+def test_nothing_that_could_be_a_picture(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["table"] = np.zeros(3, [("x", "f4")])
+    with pytest.raises(InputError, match=r"a\.h5: it holds no array of numbers that could be a picture or volume"):
+        read(tmp_path / "a.h5", pixel_size_um=1)
+
+
+def test_data_sets_of_microgen_are_no_pictures(tmp_path: Path) -> None:
+    from microgen.data import Item, write_dataset
+
+    picture = Microstructure({"intensity": np.zeros((16, 16), np.uint8)}, (1, 1))
+    write_dataset(tmp_path / "steel.h5", [Item("a", picture, "a", "train")], {})
+    with pytest.raises(InputError, match=r"steel\.h5 is a data set of microgen"):
+        read(tmp_path / "steel.h5")
+    assert hdf5.kind(tmp_path / "steel.h5") == "dataset"
+
+
+def test_folders_take_maps_and_samples_but_no_arrays(tmp_path: Path, edax: Path, oina: Path) -> None:
+    write(tmp_path / "own.h5", Microstructure({"phase": np.zeros((8, 8), int)}, (1, 1)))
+    with h5py.File(tmp_path / "array.h5", "w") as file:
+        file["image"] = np.zeros((20, 20))
+    (tmp_path / "broken.h5").write_bytes(b"x" * 100)
+    readable, stray = scan_inputs([tmp_path])
+    assert [path.name for path in readable] == ["map.h5", "map.h5oina", "own.h5"]
+    assert {path.name for path in stray} == {"array.h5", "broken.h5"}
+    assert find_inputs([tmp_path / "array.h5"]) == [tmp_path / "array.h5"], "given by name it is taken"
+
+
+def _generic(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        image = np.random.default_rng(0).integers(0, 255, (40, 30), dtype=np.uint8)
+        file.create_dataset("g/image", data=image, compression="gzip", chunks=(16, 16), shuffle=True)
+        file["g"].attrs["a"] = np.arange(5)
+        file["names"] = ["x", "y"]
+
+
+def _dream3d(version: str) -> Callable[[Path], None]:
+    def build(path: Path) -> None:
+        orientation = from_euler(np.random.default_rng(0).random((3, 5, 4, 3))).astype(np.float32)
+        fields = {"phase": np.ones((3, 5, 4), np.uint8), "orientation": orientation, "grain": np.ones((3, 5, 4), int)}
+        structure = Microstructure(fields, (1, 1, 1), ("not indexed", "a"), crystals={"a": Crystal("m-3m")})
+        dream3d.write(path, structure, None, version=version)  # type: ignore[arg-type]
+
+    return build
+
+
+FILES: dict[str, Callable[[Path], None]] = {
+    "map.h5oina": lambda path: fakes.oina(path, processed=True, image=True),
+    "edax.h5": fakes.edax,
+    "seven.dream3d": _dream3d("7.0"),
+    "eight.dream3d": _dream3d("8.0"),
+    "array.h5": _generic,
+}
+
+
+def mutant(data: bytes, rng: random.Random) -> bytes:
+    """Overwrite, delete or insert a few bytes, half of them near the start."""
+    changed = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        at = rng.randrange(len(changed) if rng.random() < 0.5 else min(len(changed), 2048))
+        kind = rng.random()
+        if kind < 0.8:
+            changed[at] = rng.choice([rng.randrange(256), 0, 127, 128, 255])
+        elif kind < 0.9:
+            del changed[at : at + rng.randrange(1, 16)]
+        else:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 8))
+    return bytes(changed)
+
+
+def fuzz(path: Path, seed: int, count: int) -> int:
+    """Read mutants; only the one error that names the file is allowed. Return how many were refused."""
+    FILES[path.name](path)
+    data, rng, refused = path.read_bytes(), random.Random(seed), 0
+    for _ in range(count):
+        path.write_bytes(mutant(data, rng))
+        refused += is_refused(path)
+    return refused
+
+
+def is_refused(path: Path) -> bool:
+    try:
+        read(path, pixel_size_um=1)
+    except InputError as error:
+        if str(path) not in str(error):
+            pytest.fail(f"the error does not name the file: {error}")
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_mutants_give_an_error_or_a_structure(name: str, tmp_path: Path) -> None:
+    assert fuzz(tmp_path / name, 0, 60) > 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_many_mutants(name: str, tmp_path: Path) -> None:
+    assert fuzz(tmp_path / name, 1, 500) > 100
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_truncated_anywhere_is_an_error(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    FILES[name](path)
+    data = path.read_bytes()
+    for percent in range(0, 100, 10):
+        path.write_bytes(data[: len(data) * percent // 100])
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
+            read(path, pixel_size_um=1)
