@@ -18,7 +18,7 @@ COMMANDS: dict[str, str] = {
     "fit": "Give it a folder of micrographs: prepare, train, sample and evaluate in one.",
     "prepare": "Read micrographs into one data set with its scale, fingerprint and plan.",
     "convert": "Read any supported file and write any other.",
-    "measure": "Measure every applicable descriptor of images, as JSON.",
+    "measure": "Measure every applicable descriptor of pictures, maps and volumes, as JSON.",
     "plot": "Draw orientation maps: inverse pole figure colours, phases, grains and texture.",
     "synth": "Make classical synthetic microstructures: polycrystals and two-phase fields.",
     "train": "Train a generator on a prepared data set.",

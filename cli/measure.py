@@ -1,8 +1,7 @@
-"""Measure every applicable descriptor of images."""
+"""Measure every applicable descriptor of pictures, maps and volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,13 @@ def _threshold(context: click.Context, option: click.Parameter, value: str | Non
         raise click.BadParameter(f"{value!r} is neither a number nor otsu") from None
 
 
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in value.split(",")) if value else ()
+    if not all(names) or len(set(names)) < len(names):
+        raise click.BadParameter(f"names of phases differ and are not empty, like pore,binder; {value!r} are not")
+    return names
+
+
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...", type=click.Path(path_type=Path))
 @pixel_size_option
@@ -30,10 +36,17 @@ def _threshold(context: click.Context, option: click.Parameter, value: str | Non
     "--threshold", callback=_threshold, metavar="otsu|VALUE", help="Split gray into the phases dark and bright here."
 )
 @click.option("--labels", type=click.Choice(["phase", "grain"]), help="The values are numbers of phases or grains.")
+@click.option(
+    "--phase-names",
+    callback=_names,
+    metavar="NAME,NAME,..",
+    help="Names of the phases, by ascending value; with --labels phase.",
+)
 @click.option("--phase", type=click.IntRange(min=0), metavar="INDEX", help="Phase of interest; by default 1.")
 @click.option("--periodic", is_flag=True, help="The structures wrap around at the frame.")
 @click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Rows of data bar to cut off.")
 @click.option("--volume", is_flag=True, help="The pages of a file are one volume, not pictures.")
+@click.option("--slices", is_flag=True, help="INPUTS is a folder of pictures (or a list), each a slice of one volume.")
 @reading_options
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table, one row per picture.")
 def command(
@@ -44,19 +57,22 @@ def command(
     curves: bool,
     threshold: Any,
     labels: str | None,
+    phase_names: tuple[str, ...],
     phase: int | None,
     periodic: bool,
     crop_bottom: int | None,
     volume: bool,
+    slices: bool,
     csv_path: str | None,
     **reading: Any,
 ) -> None:
-    """Measure every applicable descriptor of images, as JSON.
+    """Measure every applicable descriptor of pictures, maps and volumes, as JSON.
 
     Gray pictures are taken as micrographs of etched grain boundaries: the boundaries are found, and grain size
     after ASTM E112 is measured with the statistics of the picture. Say so where the values mean something else:
     --threshold splits gray into two phases, --labels takes whole numbers as phases or grains. Each number comes
-    with its 95 % confidence interval; several pictures are also pooled.
+    with its 95 % confidence interval; several pictures are also pooled. Tortuosity and conductivity are solved for
+    and take longer: they are measured only where --only names them.
     In Python: microgen.stats.measure().
 
     \b
@@ -68,24 +84,23 @@ def command(
 
     if threshold is not None and labels:
         raise click.UsageError("--threshold and --labels exclude each other")
+    if phase_names and labels != "phase":
+        raise click.UsageError("--phase-names needs --labels phase")
     if pixels and pixel_size_um:
         raise click.UsageError("--pixels and --pixel-size-um exclude each other")
-    files = find_inputs(inputs)
     sizes = PixelSizes.parse(["1"] if pixels else pixel_size_um)
-    sizes.check_used(files)
+    files = inputs[:1] if slices else find_inputs(inputs)
+    if not slices:
+        sizes.check_used(files)
     names = [name.replace("_px", "_um") for name in only] if pixels else list(only)
     kept = None if curves else set(names)
-    meaning = {
-        "crop_bottom": crop_bottom,
-        "volume": volume or None,
-        "threshold": threshold,
-        "labels": labels,
-        **reading,
-    }
+    meaning = {"threshold": threshold, "labels": labels, "names": phase_names}
+    reading |= {"crop_bottom": crop_bottom, "volume": volume or None}
     found, pictures = [], []
     for number, path in enumerate(files, 1):
         say(f"{number}/{len(files)}  {path}")
-        for structure in _read(path, sizes.of(path), **meaning):
+        read = [_volume(inputs, sizes, crop_bottom)] if slices else _read(path, sizes, reading)
+        for structure in (_meant(path, one, **meaning) for one in read):
             measured = stats.measure(structure, names or None, phase=phase, periodic=periodic)
             found.append(measured)
             pictures.append(_picture(path, structure, measured, pixels=pixels, curves=kept))
@@ -98,23 +113,38 @@ def command(
     print_result(result)
 
 
-def _read(path: Path, pixel_size_um: Any, *, threshold: Any, labels: Any, **how: Any) -> Iterator[Any]:
-    """Yield the pictures of a file with the meaning that was asked for."""
-    from microgen.core import InputError
+def _read(path: Path, sizes: Any, how: dict[str, Any]) -> list[Any]:
     from microgen.io import read
+
+    return read(path, pixel_size_um=sizes.of(path), **how)
+
+
+def _volume(inputs: tuple[Path, ...], sizes: Any, crop_bottom: int | None) -> Any:
+    from microgen.core import InputError
+    from microgen.io import read_slices
+
+    if len(inputs) > 1 and any(path.is_dir() for path in inputs):
+        raise click.UsageError("--slices takes one folder, or a list of files")
+    size = sizes.of(inputs[0])
+    if size is None:
+        raise InputError(f"{inputs[0]}: pass --pixel-size-um Z,Y,X; pictures do not know their distance")
+    source = inputs[0] if inputs[0].is_dir() else list(inputs)
+    return read_slices(source, pixel_size_um=size, crop_bottom=crop_bottom)
+
+
+def _meant(path: Path, structure: Any, *, threshold: Any, labels: Any, names: tuple[str, ...]) -> Any:
+    """Give the values the meaning that was asked for."""
+    from microgen.core import InputError
     from microgen.stats.interpret import labelled, thresholded
 
-    for structure in read(path, pixel_size_um=pixel_size_um, **how):
-        for warning in structure.source.get("warnings", ()):
-            say(f"warning: {warning}")
-        try:
-            if threshold is not None:
-                structure = thresholded(structure, threshold)
-            elif labels:
-                structure = labelled(structure, labels)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        yield structure
+    for warning in structure.source.get("warnings", ()):
+        say(f"warning: {warning}")
+    try:
+        if threshold is not None:
+            return thresholded(structure, threshold)
+        return labelled(structure, labels, names=names) if labels else structure
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _picture(path: Path, structure: Any, measured: Any, *, pixels: bool, curves: set[str] | None) -> dict[str, Any]:

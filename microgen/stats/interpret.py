@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +57,9 @@ def thresholded(microstructure: Microstructure, threshold: float | Literal["otsu
     return _replaced(microstructure, "phase", bright.astype(np.uint8), ("dark", "bright"), scalars)
 
 
-def labelled(microstructure: Microstructure, kind: Literal["phase", "grain"]) -> Microstructure:
+def labelled(
+    microstructure: Microstructure, kind: Literal["phase", "grain"], *, names: Sequence[str] = ()
+) -> Microstructure:
     """Take the values of a picture as labels.
 
     Parameters
@@ -66,11 +69,13 @@ def labelled(microstructure: Microstructure, kind: Literal["phase", "grain"]) ->
     kind
         ``"phase"``: each value is a phase, in ascending order, named by its value. ``"grain"``: each value is a
         grain, 0 is boundary.
+    names
+        Other names of the phases, in ascending order of their values.
 
     Raises
     ------
     InputError
-        For fractions, negative grains, or too many phases.
+        For fractions, negative grains, too many phases, or not one name for each.
 
     Examples
     --------
@@ -86,11 +91,17 @@ def labelled(microstructure: Microstructure, kind: Literal["phase", "grain"]) ->
     values = distinct(labels)
     if len(values) > MOST_PHASES:
         raise InputError(f"{len(values)} different values are gray values, not phases; split them with a threshold")
-    names = tuple(map(str, values.tolist()))
+    if names and len(names) != len(values):
+        raise InputError(f"{len(names)} names are given for {len(values)} phases, the values {_listed(values)}")
     phase = np.zeros(labels.shape, dtype=np.uint8)
     for layer, found in zip(labels, phase, strict=True):
         found[...] = np.searchsorted(values, layer)
-    return _replaced(microstructure, "phase", phase, names, dict(microstructure.scalars))
+    named = tuple(names) or tuple(map(str, values.tolist()))
+    return _replaced(microstructure, "phase", phase, named, dict(microstructure.scalars))
+
+
+def _listed(values: NDArray[Any]) -> str:
+    return ", ".join(map(str, values.tolist()))
 
 
 def distinct(labels: NDArray[Any]) -> NDArray[Any]:
