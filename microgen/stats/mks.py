@@ -1,4 +1,4 @@
-"""Two-point statistics, their principal components and structure-to-property linkages through PyMKS.
+"""Two-point statistics and their principal components through PyMKS; :mod:`microgen.stats.linkage` builds on them.
 
 PyMKS installs on Python 3.11 only; everything else in :mod:`microgen.stats` works without it, and
 :func:`microgen.stats.correlate` gives the same statistics faster (a test compares the two).
@@ -7,7 +7,6 @@ PyMKS installs on Python 3.11 only; everything else in :mod:`microgen.stats` wor
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,28 +64,6 @@ class Embedding:
         return np.asarray(self._pca.transform(_features(structures, self._statistics)))
 
 
-@dataclass(frozen=True, eq=False)
-class Linkage:
-    """A property as a polynomial of the principal components of the two-point statistics.
-
-    Attributes
-    ----------
-    r2
-        Coefficient of determination in cross-validation over held-out structures.
-    error
-        Root mean square error in cross-validation, in the unit of the property.
-    """
-
-    r2: float
-    error: float
-    _statistics: Statistics
-    _regression: Any
-
-    def predict(self, structures: Array) -> Array:
-        """Return the property of each structure, shape ``(n,)``."""
-        return np.asarray(self._regression.predict(_features(structures, self._statistics)))
-
-
 def two_point_stats(structures: Array, *, statistics: Statistics | None = None, mask: Array | None = None) -> Array:
     """Return the two-point statistics of label maps, by PyMKS.
 
@@ -115,7 +92,7 @@ def two_point_stats(structures: Array, *, statistics: Statistics | None = None, 
     Brough, Wheeler, Kalidindi, Integr. Mater. Manuf. Innov. 6 (2017) 36, doi:10.1007/s40192-017-0089-0.
     """
     plan = statistics or Statistics()
-    labels = _checked(structures, plan)
+    labels = checked_labels(structures, plan.phases)
     if mask is not None and np.shape(mask) != labels.shape:
         raise InputError(f"the mask has shape {np.shape(mask)}, the structures have {labels.shape}; they must be equal")
     pymks = _pymks()
@@ -161,64 +138,18 @@ def embed(structures: Array, *, components: int = 2, statistics: Statistics | No
     return Embedding(np.asarray(scores), np.asarray(pca.explained_variance_ratio_), plan, pca)
 
 
-def link(
-    structures: Array,
-    properties: Array | Sequence[float],
-    *,
-    components: int = 5,
-    degree: int = 2,
-    folds: int = 5,
-    statistics: Statistics | None = None,
-) -> Linkage:
-    """Learn a property of structures from their two-point statistics.
-
-    Parameters
-    ----------
-    structures
-        Labels, ``(n, Y, X)`` or ``(n, Z, Y, X)``.
-    properties
-        The property of each structure, shape ``(n,)``.
-    components, degree
-        Principal components kept, and degree of the polynomial in them.
-    folds
-        Parts of the cross-validation.
-    statistics
-        Phases, boundary and cut-off.
-
-    References
-    ----------
-    Gupta, Cecen, Goyal, Singh, Kalidindi, Acta Mater. 91 (2015) 239, doi:10.1016/j.actamat.2015.02.045.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LinearRegression
-    from sklearn.model_selection import KFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures
-
-    plan = statistics or Statistics()
-    features, truth = _features(structures, plan), np.asarray(properties, dtype=np.float64)
-    fewest = folds * (components + 1) // (folds - 1) + 1
-    if truth.shape != (len(features),) or len(truth) < fewest:
-        raise InputError(f"a linkage needs one property for each of at least {fewest} structures, got {truth.shape}")
-    regression = make_pipeline(
-        PCA(components, svd_solver="full", whiten=True), PolynomialFeatures(degree), LinearRegression()
-    )
-    held_out = cross_val_predict(regression, features, truth, cv=KFold(folds, shuffle=True, random_state=0))
-    residual = float(np.mean((held_out - truth) ** 2))
-    return Linkage(1 - residual / float(truth.var()), residual**0.5, plan, regression.fit(features, truth))
-
-
 def _features(structures: Array, plan: Statistics) -> Array:
     found = two_point_stats(structures, statistics=plan)
     return found.reshape(len(found), -1)
 
 
-def _checked(structures: Array, plan: Statistics) -> Array:
+def checked_labels(structures: Array, phases: int) -> Array:
+    """Return label maps ``(n, Y, X)`` or ``(n, Z, Y, X)`` as an array, or raise an :class:`InputError`."""
     labels = np.asarray(structures)
     if labels.ndim not in (3, 4) or labels.dtype.kind not in "bui":
         raise InputError(f"structures are integer labels (n, Y, X) or (n, Z, Y, X), got {labels.dtype} {labels.shape}")
-    if plan.phases < 2 or labels.min() < 0 or labels.max() >= plan.phases:
-        raise InputError(f"labels must be 0 to {plan.phases - 1}, got {labels.min()} to {labels.max()}; set phases")
+    if phases < 2 or labels.min() < 0 or labels.max() >= phases:
+        raise InputError(f"labels must be 0 to {phases - 1}, got {labels.min()} to {labels.max()}; set phases")
     return labels
 
 
