@@ -107,7 +107,10 @@ def test_real_pair(shared_data: Path) -> None:
 
 
 def test_real_pair_is_its_own_text_export(shared_data: Path) -> None:
-    """The .ctf beside it was cut from it by Oxford's program: radians and degrees, bytes and text (cut to four decimals) agree."""
+    """The .ctf beside it was cut from it by Oxford's program: radians and degrees, bytes and text agree.
+
+    The text has four decimals of the deviation, cut and not rounded.
+    """
     whole = one(shared_data / "ebsd_maps/defdap/testDataEBSD.cpr").crop(slice(25), slice(25))
     part = one(shared_data / "ebsd_maps/defdap/testDataEBSD_25x25.ctf")
     for name in ("phase", "bands", "error", "band_contrast", "band_slope"):
