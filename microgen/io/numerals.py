@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError
+
+_KINDS = {"f": "number", "u": "whole number", "i": "whole number"}
 
 
 def parse(text: str | bytes, dtype: np.dtype[Any], count: int, what: str) -> NDArray[Any]:
@@ -26,8 +29,12 @@ def parse(text: str | bytes, dtype: np.dtype[Any], count: int, what: str) -> NDA
     wide = np.dtype({"f": "f8", "u": "u8", "i": "i8"}[dtype.kind])
     if dtype.kind == "u" and (b"-" in text if isinstance(text, bytes) else "-" in text):
         raise InputError(f"{what}: a negative number stands where only positive ones belong")
-    # text that is no number ends the parsing, and the count tells
-    found = np.fromstring(text, dtype=wide, sep=" ")  # type: ignore[call-overload,unused-ignore]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # how older numpy says that it met something else
+            found = np.fromstring(text, dtype=wide, sep=" ")  # type: ignore[call-overload,unused-ignore]
+    except (ValueError, DeprecationWarning) as error:
+        raise InputError(f"{what}: something that is no {_KINDS[dtype.kind]} stands among its numbers") from error
     if len(found) != count:
         raise InputError(f"{what}: {count} numbers are announced and {len(found)} are there; the file is damaged")
     with np.errstate(over="ignore"):

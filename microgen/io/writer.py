@@ -50,20 +50,21 @@ def write(
     path = Path(path)
     module = format_of(path, writing=True)
     one = microstructure if holds_many(module) and field is None else _only_field(microstructure, field)
-    if hasattr(module, "HOLDS") and (lost := [name for name in one.fields if name not in module.HOLDS]):
-        warnings.warn(f"{extension_of(path)} has no place for the fields {', '.join(lost)}", UserWarning, stacklevel=2)
-    if not hasattr(module, "companion"):
-        return files.write_whole(path, lambda temporary: module.write(temporary, one, recipe), exclusive=exclusive)
-    if exclusive and path.exists():
+    has_companion = hasattr(module, "companion")
+    if exclusive and has_companion and path.exists():
         return False
 
     def fill(temporary: Path) -> None:
         """Write the file, and what belongs beside it before its name appears."""
         module.write(temporary, one, recipe)
-        content = module.companion(path, one, recipe, files.sha256(temporary))
-        files.write_bytes(module.beside(path), content)
+        if has_companion:
+            content = module.companion(path, one, recipe, files.sha256(temporary))
+            files.write_bytes(module.beside(path), content)
 
-    return files.write_whole(path, fill, exclusive=exclusive)
+    written = files.write_whole(path, fill, exclusive=exclusive)
+    if lost := [name for name in one.fields if name not in getattr(module, "HOLDS", one.fields)]:
+        warnings.warn(f"{extension_of(path)} has no place for the fields {', '.join(lost)}", UserWarning, stacklevel=2)
+    return written
 
 
 def left_out(path: Path | str, microstructure: Microstructure, *, field: str | None = None) -> list[str]:
