@@ -46,6 +46,7 @@ _DEFAULT_PLANES = {"cubic": ("001", "101", "111"), "hexagonal": ("0001", "10-10"
     "--projection", type=click.Choice(["equal-area", "stereographic"]), default="equal-area", show_default=True
 )
 @click.option("--threshold-deg", default=5.0, show_default=True, help="Disorientation that separates grains.")
+@click.option("--smallest", default=1, show_default=True, help="Points of the smallest grain that is not an error.")
 @click.option("--boundaries/--no-boundaries", default=True, show_default=True, help="Draw grain boundaries on maps.")
 @click.option("--slice", "index", type=click.IntRange(min=0), help="Slice of a volume to draw, from 0.")
 @click.option("--pixel-size-um", type=float, metavar="F", help="Step of the map where the file does not say it.")
@@ -130,7 +131,7 @@ def _drawings(
     """What draws each picture that was asked for, by its name."""
     from microgen.stats import plots
 
-    grain = _grains(structure, wanted, options["threshold_deg"])
+    grain = _grains(structure, wanted, options)
     lines = grain if options["boundaries"] else None
 
     def values(values: Any, label: str = "") -> Any:
@@ -152,14 +153,14 @@ def _drawings(
     return {**colours, **{kind.replace("-", "_"): found[kind] for kind in found if kind in wanted}, **named}
 
 
-def _grains(structure: Any, wanted: tuple[str, ...], threshold_deg: float) -> Any:
+def _grains(structure: Any, wanted: tuple[str, ...], options: Any) -> Any:
     """Grain numbers: those of the structure, else segmented, None where nothing needs them."""
     if "grain" in structure:
         return structure["grain"]
     if "orientation" in structure and structure.crystals:
         from microgen.stats.ebsd import segment_orientation
 
-        return segment_orientation(structure, threshold_deg=threshold_deg)
+        return segment_orientation(structure, threshold_deg=options["threshold_deg"], smallest=options["smallest"])
     if set(wanted) & set(_WITH_GRAINS):
         from microgen.core import InputError
 

@@ -184,7 +184,7 @@ def disorientation_histogram(
     *,
     pairs_deg: Array | None = None,
     reference: tuple[Array, Array] | None = None,
-    reference_label: str = "random (Mackenzie)",
+    reference_label: str = "Mackenzie",
     bin_deg: float = 2.0,
 ) -> Figure:
     """Draw the distribution of disorientation angles across boundaries, against that of random orientations.
@@ -216,7 +216,7 @@ def disorientation_histogram(
         axis.set_ylim(bottom=0)
         axis.set_xlabel("disorientation angle / °")
         axis.set_ylabel("frequency / % per °")
-        axis.legend(frameon=False)
+        _legend_above(axis)
     return figure
 
 
@@ -252,8 +252,8 @@ def grain_size_histogram(diameters_um: Array, *, bins: int = 20) -> Figure:
         axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         axis.set_xlabel("equivalent diameter / µm")
         axis.set_ylabel("share per bin / %")
-        axis.set_title(f"{d.size} grains, mean {d.mean():.3g} µm", loc="left", fontsize=8)
-        axis.legend(frameon=False)
+        axis.set_title(f"{d.size} grains, mean {d.mean():.3g} µm", loc="left", fontsize=8, pad=18)
+        _legend_above(axis)
     return figure
 
 
@@ -355,10 +355,25 @@ def _legend(figure: Figure, entries: Sequence[tuple[Any, str]], left: float, top
 
 
 def _chart() -> tuple[Figure, Axes]:
-    figure = sheet(3.5, 2.6)
-    axis = place(figure, 0.55, 0.45, 2.8, 1.9)
+    figure = sheet(3.5, 2.8)
+    axis = place(figure, 0.55, 0.45, 2.8, 1.85)
     axis.spines[["top", "right"]].set_visible(False)
     return figure, axis
+
+
+def _legend_above(axis: Axes) -> None:
+    """One row above the axes, where it hides nothing."""
+    axis.legend(
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=3,
+        fontsize=7,
+        columnspacing=1.0,
+        handlelength=1.4,
+        handletextpad=0.5,
+        borderaxespad=0.2,
+    )
 
 
 def _density(values: Array, edges: Array) -> Array:

@@ -87,11 +87,14 @@ def inverse_pole_figures(
     return figure
 
 
-def odf_sections(odf: ODF, phi2_deg: Sequence[float] = (0, 45, 65), *, step_deg: float = 5.0) -> Figure:
+def odf_sections(odf: ODF, phi2_deg: Sequence[float] | None = None, *, step_deg: float = 5.0) -> Figure:
     """Draw sections of the orientation distribution function at constant phi2, in multiples of random.
 
-    phi1 runs to the right from 0 to 360 degrees, Phi down from 0 to 90 (to 180 where the symmetry needs it).
+    phi1 runs to the right from 0 to 360 degrees, Phi down from 0 to 90 (to 180 where the symmetry needs it). By default
+    phi2 is 0, 45 and 65 degrees in cubic crystals, 0 and 30 in hexagonal and trigonal ones, 0 and 45 in others.
     """
+    if phi2_deg is None:
+        phi2_deg = {"m": (0, 45, 65), "6": (0, 30), "3": (0, 30)}.get(_letter(odf.crystal.laue), (0, 45))
     reach = 180 if odf.crystal.laue in ("-1", "2/m", "4/m", "-3", "6/m") else 90
     phi1, tilt = np.arange(0, 360 + step_deg / 2, step_deg), np.arange(0, reach + step_deg / 2, step_deg)
     sections = []
@@ -165,6 +168,11 @@ def _bar(figure: Figure, shown: Any) -> None:
     across, up = figure.get_size_inches()
     height = min(up - 0.95, 2.0)
     side_bar(figure, shown, "density / mrd", left=across - 0.62, bottom=0.42, height=height)
+
+
+def _letter(laue: str) -> str:
+    """First letter of a cubic, hexagonal or trigonal Laue group; m stands for cubic."""
+    return "m" if laue in ("m-3", "m-3m") else laue.strip("-")[0] if laue != "mmm" else ""
 
 
 def _circle() -> Array:
