@@ -72,7 +72,10 @@ def mackenzie_cdf(angle_deg: NDArray[Any] | float) -> Array:
         return np.asarray(part[0] - part[1])
 
     exact = early - np.sin(early) - 3 * beyond(_KNOTS[0], _NEAR) - 4 * beyond(_KNOTS[1], 3**-0.5)
-    return np.asarray(24 / np.pi * exact + np.where(angle > _KNOTS[2], _tail(angle), 0.0))
+    found = np.asarray(24 / np.pi * exact)
+    late = angle > _KNOTS[2]
+    found[late] += _tail(angle[late])
+    return found
 
 
 def random_disorientation_cdf(angle_deg: NDArray[Any] | float, crystal: Crystal) -> Array:
@@ -93,7 +96,7 @@ def random_disorientation_cdf(angle_deg: NDArray[Any] | float, crystal: Crystal)
     operations = quaternions(crystal.operations)
     furthest = _furthest(operations)
     angle = np.deg2rad(np.asarray(angle_deg, dtype=np.float64))
-    found = np.array([_mean_share(np.clip(t, 0, furthest)) for t in angle.ravel()])
+    found = np.array([_mean_share(np.minimum(max(t, 0.0), furthest)) for t in angle.ravel()])
     return np.asarray(len(operations) / np.pi * found).reshape(angle.shape)
 
 
@@ -123,7 +126,7 @@ def _overlap(one: float, two: float, cosine: float, radius: Array) -> Array:
 def _tail(angle: Array) -> Array:
     """Integral of the density from 60.72 degrees to the angle, by the rule of Gauss and Legendre."""
     node, weight = np.polynomial.legendre.leggauss(32)
-    half = np.maximum(angle - _KNOTS[2], 0)[..., None] / 2
+    half = (angle - _KNOTS[2])[:, None] / 2
     density = mackenzie_pdf(np.rad2deg(_KNOTS[2] + half * (node + 1)))
     return np.asarray((density * weight * np.rad2deg(half)).sum(-1))
 
