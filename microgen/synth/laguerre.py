@@ -18,6 +18,7 @@ from scipy.sparse.linalg import cg
 
 from microgen.core import InputError, Microstructure
 from microgen.core.seeds import rng
+from microgen.synth.pieces import numbered, one_piece
 from microgen.synth.polycrystals import frame_um, squeeze
 from microgen.synth.power import Cells, Grid, cells
 from microgen.synth.sizes import MeasuredSizes, SizeDistribution, Sizes, ball, draw
@@ -108,10 +109,11 @@ def laguerre(
             " smaller diameter_std_um"
         )
     made, error = tessellate(random, volumes, grid, lloyd_steps=lloyd_steps)
-    owner = made.owner[tuple(slice(n) for n in shape)]
-    _, numbers = np.unique(owner, return_inverse=True)
+    grain = one_piece(made.image[tuple(slice(n) for n in shape)])
+    if periodic:
+        grain = made.names[grain]
     return Microstructure(
-        {"grain": (numbers.reshape(owner.shape) + 1).astype(np.int32)},
+        {"grain": numbered(grain)},
         tuple(spacing),
         scalars={"diameter_um": sizes.mean_um, "diameter_std_um": sizes.std_um},
         source={"generator": "laguerre", "seed": seed, "volume_error": error},

@@ -68,6 +68,8 @@ class Cells:
         Number of the periodic image of the site among `images`, on the grid.
     images
         Places of all images in micrometres, ``(m, d)``.
+    names
+        Number of the site of each image.
     count
         Number of sites.
     reach
@@ -77,6 +79,7 @@ class Cells:
     owner: NDArray[np.int32]
     image: NDArray[np.int32]
     images: Float
+    names: Int
     count: int
     reach: float
 
@@ -100,32 +103,31 @@ def cells(sites: Float, weights: Float, grid: Grid, *, reach: float | None = Non
     reach
         That of similar cells, to begin with the right number of periodic images.
     """
-    names = np.arange(len(sites))
     if not grid.periodic:
         owner, needed = _owners(sites, weights, grid)
-        return Cells(owner, owner, sites, len(sites), needed)
-    reach = (
-        1.1 * reach
-        if reach
-        else 2 * float(np.linalg.det(grid.squeeze) * np.prod(grid.frame) / len(sites)) ** (1 / len(grid.shape))
-    )
+        return Cells(owner, owner, sites, np.arange(len(sites)), len(sites), needed)
+    typical = float(np.linalg.det(grid.squeeze) * np.prod(grid.frame) / len(sites)) ** (1 / len(grid.shape))
+    reach = 1.1 * reach if reach else 2 * typical
     while True:
-        images, kept = _images(sites, grid, reach)
-        image, needed = _owners(images, weights[kept], grid)
+        around, kept = images(sites, grid, reach)
+        image, needed = _owners(around, weights[kept], grid)
         if needed <= reach:  # no image farther away than this can own a point
-            return Cells(names[kept].astype(np.int32)[image], image, images, len(sites), needed)
+            return Cells(kept.astype(np.int32)[image], image, around, kept, len(sites), needed)
         reach = 1.05 * needed
 
 
-def _images(sites: Float, grid: Grid, reach: float) -> tuple[Float, Int]:
-    """Periodic images at most `reach` (in the squeezed space) away from the frame, the sites themselves first."""
+def images(sites: Float, grid: Grid, reach: float) -> tuple[Float, Int]:
+    """Return periodic images at most `reach` (in the squeezed space) away from the frame, and whose they are.
+
+    The sites themselves come first.
+    """
     margin = reach * np.linalg.norm(np.linalg.inv(grid.squeeze), axis=1)
     turns = [np.arange(-k, k + 1) for k in np.ceil(margin / grid.frame).astype(int)]
     shifts = np.stack(np.meshgrid(*turns, indexing="ij"), axis=-1).reshape(-1, len(margin))
     shifts = shifts[np.argsort(np.abs(shifts).sum(axis=1), kind="stable")]
-    images = (sites[None] + (shifts * grid.frame)[:, None]).reshape(-1, len(margin))
-    near = ((images > -margin) & (images < grid.frame + margin)).all(axis=1)
-    return images[near], np.tile(np.arange(len(sites)), len(shifts))[near]
+    every = (sites[None] + (shifts * grid.frame)[:, None]).reshape(-1, len(margin))
+    near = ((every > -margin) & (every < grid.frame + margin)).all(axis=1)
+    return every[near], np.tile(np.arange(len(sites)), len(shifts))[near]
 
 
 def _owners(sites: Float, weights: Float, grid: Grid) -> tuple[NDArray[np.int32], float]:
