@@ -85,7 +85,7 @@ def ang_rows(rows: int, columns: int, *, dx: float = 0.5, dy: float = 0.5) -> li
     for k in range(rows * columns):
         y, x = divmod(k, columns)
         lines.append(
-            f"{0.01 * k:9.5f} {0.5:9.5f} {1.5:9.5f} {x * dx:12.5f} {y * dy:12.5f} {k}.5 0.{k % 9 + 1} {1 + k % 2}"
+            f"{0.01 * k % 6:9.5f} {0.5:9.5f} {1.5:9.5f} {x * dx:12.5f} {y * dy:12.5f} {k}.5 0.{k % 9 + 1} {1 + k % 2}"
         )
     return lines
 
