@@ -37,6 +37,7 @@ WHOLE = True
 
 write = dream3d_write.write
 
+_ORIGIN = "DREAM.3D spacing, taken as micrometres"
 _OURS = {name: ours for ours, name in dream3d_write.NAMES.items()}
 _LAUE = {number: laue for laue, number in dream3d_write.STRUCTURES.items()}
 _AGREES = 1e-5  # largest difference of quaternions that are the same orientation in single precision
@@ -76,7 +77,7 @@ def is_mine(attrs: Mapping[str, Any], names: Sequence[str], file: Hdf5) -> bool:
 def read_open(file: Hdf5, options: Options) -> Recording:
     """Read an open file, see :func:`read`."""
     if hdf5_array.names_array(file, options.dataset):
-        return hdf5_array.read_open(file, options)
+        return _array(file, hdf5_array.chosen(file, options.dataset), options)
     image = _chosen(file, options.dataset)
     ours = header.loads(file.text("/" + header.NAME))
     flat = image.cells[0] == 1 and not options.volume if not ours else len(ours["shape"]) == 2
@@ -88,8 +89,20 @@ def read_open(file: Hdf5, options: Options) -> Recording:
     source = {"format": "dream3d", "version": file.attribute("FileVersion"), "geometry": image.group[1:]}
     if any(image.origin):
         source["origin_um"] = list(image.origin[flat:])
-    size = PixelSize(spacing, "DREAM.3D spacing, taken as micrometres", "high")
+    size = PixelSize(spacing, _ORIGIN, "high")
     return _recording(arrays, phases, shape, size, source)
+
+
+def _array(file: Hdf5, path: str, options: Options) -> Recording:
+    """Read one array, with the spacing of its geometry where it has a value for each cell."""
+    values = file.array(path)
+    sizes: tuple[PixelSize, ...] = ()
+    for image in _images(file):
+        if path.startswith(image.group + "/") and values.shape[:3] == image.cells:
+            flat = image.cells[0] == 1 and not options.volume
+            values = values[0] if flat else values
+            sizes = (PixelSize(image.spacing[flat:], _ORIGIN, "high"),)
+    return hdf5_array.as_recording(file.path, path[1:], values, options, sizes)
 
 
 def _recording(
@@ -223,8 +236,10 @@ def _content(file: Hdf5, images: Sequence[_Image]) -> str:
     if images:
         named = [f"{i.group.rpartition('/')[2]} ({grid_text(i.cells)} cells)" for i in images]
         return f"it holds the image geometries {', '.join(named[:20])}"
-    data = [f"{p.rpartition('/')[2]} ({grid_text(e.shape or ())})" for p, e in file.objects.items() if _is_data(p, e)]
-    others = f"only {', '.join(data[:6])}{' ...' * (len(data) > 6)}" if data else "nothing else either"
+    data = [(p, e.shape or ()) for p, e in file.objects.items() if _is_data(p, e)]
+    largest = sorted(data, key=lambda found: -math.prod(found[1]))
+    named = [f"{p.rpartition('/')[2]} ({grid_text(shape)})" for p, shape in largest]
+    others = f"only {', '.join(named[:6])}{' ...' * (len(named) > 6)}" if named else "nothing else either"
     return f"it holds no voxel image: no array has a value for each cell of an image geometry; there is {others}"
 
 

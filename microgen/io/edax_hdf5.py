@@ -114,7 +114,8 @@ def _hexagonal(
     values = {"NROWS": rows, "NCOLS_ODD": odd, "NCOLS_EVEN": even, "XSTEP": step[1], "YSTEP": step[0]}
     header = ang.Header((), {key: str(value) for key, value in values.items()}, {})
     lattice = ang.hexagonal(header, data["X Position"], data["Y Position"], remarks)
-    return lattice.shape, lattice.step, lattice.order
+    stated = (step[0], step[1] / 2)
+    return lattice.shape, stated if np.allclose(stated, lattice.step, rtol=1e-3) else lattice.step, lattice.order
 
 
 def _check_places(

@@ -62,6 +62,7 @@ def as_recording(path: Any, name: str, values: Array, options: Options, sizes: t
 
     Axes of length 1 at the end count for nothing.
     """
+    voxels = values.ndim == 4 and values.shape[-1] == 1 and values.shape[-2] > 1  # no colour has a further axis
     while values.ndim > 2 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim not in (2, 3) or values.size == 0:
@@ -69,7 +70,7 @@ def as_recording(path: Any, name: str, values: Array, options: Options, sizes: t
     depth = 1 if values.dtype.kind == "b" else 8 * values.dtype.itemsize
     if values.ndim == 2:
         return Recording((values,), "picture", depth, sizes)
-    if options.volume is None and values.shape[2] in (3, 4):
+    if options.volume is None and values.shape[2] in (3, 4) and not voxels:
         if values.dtype == np.uint8 and values.shape[2] == 3:
             return Recording((values,), "picture", depth, sizes)
         raise InputError(
