@@ -277,4 +277,4 @@ def test_sections_of_the_odf_peak_where_the_texture_is() -> None:
     odf = ODF(from_euler(np.deg2rad([[90.0, 35.26, 45.0]])), CUBIC, 10)
     peak = odf.evaluate(from_euler(np.deg2rad([90.0, 35.0, 45.0])))
     assert f"max {peak:.3g}" in odf_sections(odf, [45.0]).axes[0].get_title(loc="left")
-    assert "max 0" in odf_sections(odf, [0.0]).axes[0].get_title(loc="left")
+    assert odf.evaluate(from_euler(np.deg2rad([90.0, 35.0, 0.0]))) < 0.1 * peak

@@ -131,8 +131,12 @@ def miller_text(text: str, brackets: str = "") -> str:
     return brackets[:1] + shown + brackets[1:]
 
 
-def map_sheet(shape: Sequence[int], spacing: Sequence[float], *, side_in: float) -> tuple[Figure, Axes, float]:
+def map_sheet(
+    shape: Sequence[int], spacing: Sequence[float], *, side_in: float, least_in: float = 1.6
+) -> tuple[Figure, Axes, float]:
     """Return a figure with axes for a map in micrometres, its scale bar below, and room of `side_in` inches beside it.
+
+    What stands beside the map gets at least `least_in` inches of height.
 
     Returns
     -------
@@ -144,7 +148,7 @@ def map_sheet(shape: Sequence[int], spacing: Sequence[float], *, side_in: float)
     high, wide = (n * s for n, s in zip(shape, spacing, strict=True))
     scale = min(4.6 / wide, 4.2 / high)
     width, height = max(wide * scale, 0.3), max(high * scale, 0.3)
-    floor = max(height + 0.45, 2.0 if side_in else 0.0)
+    floor = max(height + 0.45, least_in + 0.1)
     across = max(width, 1.6) + 0.2 + side_in
     figure = sheet(across, floor + 0.1)
     bottom = floor - height

@@ -88,11 +88,12 @@ def ipf_map(
     for number, name in shown:
         there = valid & (numbers == number)
         picture[there] = ipf_colours(m["orientation"][there], _crystal(m, name), direction=direction)
+    groups = _by_symmetry([(name, m.crystals[name]) for _, name in shown])
     with styled():
-        figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75)
+        figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75, least_in=0.55 + 1.45 * len(groups))
         _show(axis, picture, m, grain)
         left = figure.get_size_inches()[0] - 1.7
-        top = _keys(figure, [(name, m.crystals[name]) for _, name in shown], left, top, _direction_text(direction))
+        top = _keys(figure, groups, left, top, _direction_text(direction))
         if not valid.all():
             _legend(figure, [(NOT_INDEXED, "not indexed")], left, top)
     return figure
@@ -123,7 +124,7 @@ def phase_map(microstructure: Microstructure, *, grain: Array | None = None) -> 
     if not valid.all():
         entries.append((NOT_INDEXED, f"not indexed\n{_percent(1 - valid.mean())}"))
     with styled():
-        figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75)
+        figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75, least_in=0.42 * len(entries))
         _show(axis, picture, m, grain)
         _legend(figure, entries, figure.get_size_inches()[0] - 1.7, top)
     return figure
@@ -286,20 +287,23 @@ def _show(axis: Axes, picture: Array, m: Microstructure, grain: Array | None) ->
         draw_boundaries(axis, grain, m.spacing)
 
 
-def _keys(figure: Figure, phases: Sequence[tuple[str, Crystal]], left: float, top: float, about: str) -> float:
-    """Draw the colour key of each phase below one another, or one for those of one symmetry; return where they end."""
-    across, up = figure.get_size_inches()
-    figure.text(left / across, top / up, about, ha="left", va="top")
-    top -= 0.25
+def _by_symmetry(phases: Sequence[tuple[str, Crystal]]) -> list[tuple[str, Crystal]]:
+    """Names of the phases of each symmetry and their crystal: those have one colour key."""
     groups: dict[tuple[str, str], list[tuple[str, Crystal]]] = {}
     for name, crystal in phases:
         groups.setdefault((crystal.laue, crystal.x_along), []).append((name, crystal))
-    room = (top - 0.35) / max(len(groups), 1)
-    size = min(1.1, max(room - 0.55, 0.35))
-    for members in groups.values():
-        names = ", ".join(name for name, _ in members)
-        figure.text(left / across, top / up, f"{names} ({_laue_text(members[0][1])})", ha="left", va="top")
-        _draw_key(place(figure, left + 0.15, top - 0.35 - size, 1.2, size), members[0][1])
+    return [(", ".join(name for name, _ in members), members[0][1]) for members in groups.values()]
+
+
+def _keys(figure: Figure, groups: Sequence[tuple[str, Crystal]], left: float, top: float, about: str) -> float:
+    """Draw the colour keys below one another; return the height where they end, in inches."""
+    across, up = figure.get_size_inches()
+    figure.text(left / across, top / up, about, ha="left", va="top")
+    top -= 0.25
+    size = min(1.1, max((top - 0.25) / max(len(groups), 1) - 0.65, 0.5))
+    for names, crystal in groups:
+        figure.text(left / across, top / up, f"{names} ({_laue_text(crystal)})", ha="left", va="top")
+        _draw_key(place(figure, left + 0.15, top - 0.35 - size, 1.2, size), crystal)
         top -= size + 0.65
     return top
 
