@@ -176,7 +176,7 @@ def _meant(path: Path, structure: Any, how: dict[str, Any]) -> Any:
 
     try:
         if how["crop"]:
-            structure = structure.crop(*how["crop"])
+            structure = _cropped(structure, how["crop"])
         if how["threshold"] is not None:
             structure = thresholded(structure, how["threshold"])
         if how["labels"]:
@@ -188,6 +188,15 @@ def _meant(path: Path, structure: Any, how: dict[str, Any]) -> Any:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return structure
+
+
+def _cropped(structure: Any, part: tuple[slice, ...]) -> Any:
+    """Keep a part, which has to lie inside."""
+    ends = [(end, size) for axis, size in zip(part, structure.shape, strict=False) for end in (axis.start, axis.stop)]
+    outside = [end for end, size in ends if end is not None and not -size <= end <= size]
+    if outside:
+        raise InputError(f"the part to keep ends at {outside[0]}, and the grid is {structure.shape}")
+    return structure.crop(*part)
 
 
 def _grains(structure: Any, degrees: float) -> Any:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from microgen.core import Microstructure
 from microgen.core.orientations import rotations
 from microgen.io import header, numerals
-from microgen.io.grainwise import Grains, grains_of, warn_of_frame
+from microgen.io.grainwise import Grains, grains_of, warn_of_frame, warn_of_voids
 
 EXTENSIONS = (".inp",)
 WHOLE = True
@@ -45,6 +45,7 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
     """Write mesh, sets, orientations, sections and materials."""
     grains = grains_of(structure)
     warn_of_frame(structure)
+    warn_of_voids(structure)
     cells = structure.shape if structure.ndim == 3 else (1, *structure.shape)
     spacing = structure.spacing if structure.ndim == 3 else (structure.spacing[-1], *structure.spacing)
     phases = _unique([_name("PHASE", name) for name in grains.names])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from microgen.core import Crystal, Microstructure
 from microgen.io import header, vtk_write, vtk_xml
-from microgen.io.grainwise import Grains, grains_of, warn_of_frame
+from microgen.io.grainwise import Grains, grains_of, warn_of_frame, warn_of_voids
 
 EXTENSIONS = (".damask.vti",)
 WHOLE = True
@@ -43,6 +43,7 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
     """Write the grid in metres: any other array would become an initial condition."""
     grains = grains_of(structure)
     warn_of_frame(structure)
+    warn_of_voids(structure)
     material = grains.index.astype(np.int32)
     spacing = [1e-6 * um for um in structure.spacing[::-1]]
     steps = (*spacing, *[spacing[0]] * (3 - structure.ndim))

@@ -110,6 +110,18 @@ def warn_of_frame(structure: Microstructure) -> None:
         )
 
 
+def warn_of_voids(structure: Microstructure) -> None:
+    """Say so where points belong to no grain, which a simulation has to give a material all the same."""
+    count = int((structure["grain"] == 0).sum()) if "grain" in structure else 0
+    if count:
+        warnings.warn(
+            f"{count} of {structure['grain'].size} points belong to no grain; they are written as grain 0, "
+            "without an orientation: fill them first, or give them a material",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def _by_phase(structure: Microstructure) -> Grains:
     if "orientation" in structure:
         raise InputError(
