@@ -44,7 +44,7 @@ def test_flat_boundaries_rest_and_spacing_counts() -> None:
 def test_three_boundaries_meet_at_120_degrees() -> None:
     """A grain of six sides with straight boundaries neither grows nor shrinks (von Neumann, Mullins)."""
     period = 48
-    rows = int(round(period * np.sqrt(3)))
+    rows = round(period * np.sqrt(3))
     y, x = np.mgrid[:rows, : 2 * period]
     seeds = [(0, 0), (0, period), (rows / 2, period / 2), (rows / 2, 1.5 * period)]
 
@@ -66,11 +66,8 @@ def test_grains_never_take_the_number_of_another() -> None:
     rng = np.random.default_rng(0)
     seeds = rng.random((60, 2)) * 96
     y, x = np.mgrid[:96, :96]
-    apart = [
-        np.minimum(np.abs(a[..., None] - s), 96 - np.abs(a[..., None] - s))
-        for a, s in zip((y, x), seeds.T, strict=True)
-    ]
-    before = np.argmin(apart[0] ** 2 + apart[1] ** 2, axis=-1) + 1
+    apart = np.abs(np.stack([y, x], axis=-1)[:, :, None] - seeds)
+    before = np.argmin((np.minimum(apart, 96 - apart) ** 2).sum(-1), axis=-1) + 1
     for after in itertools.islice(grow(before, spacing=ONE, step_um=1.5), 30):
         for number in np.unique(after):
             inside = np.tile(after == number, (2, 2))
@@ -116,8 +113,6 @@ def test_small_waves_grow_at_the_rate_of_linear_theory() -> None:
 
 
 def test_length_of_stripes() -> None:
-    x = np.arange(60) * 0.5
-    assert characteristic_length_um(np.sin(2 * np.pi * x / 6) * np.ones((10, 1)), spacing=(2, 0.5)) == pytest.approx(6)
-    assert characteristic_length_um(
-        np.sin(2 * np.pi * x / 6)[:, None] * np.ones(11), spacing=(0.5, 9)
-    ) == pytest.approx(6)
+    wave = np.sin(2 * np.pi * np.arange(60) * 0.5 / 6)
+    assert characteristic_length_um(wave * np.ones((10, 1)), spacing=(2, 0.5)) == pytest.approx(6)
+    assert characteristic_length_um(wave[:, None] * np.ones(11), spacing=(0.5, 9)) == pytest.approx(6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,14 +129,19 @@ def phase_separated(
     matrix = concentration.size - round(fraction * concentration.size)
     phase = np.zeros(concentration.size, dtype=np.uint8)
     phase[np.argpartition(concentration, matrix, axis=None)[matrix:]] = 1
-    fields = {"phase": phase.reshape(concentration.shape), "concentration": concentration.astype(np.float32)}
+    fields: dict[str, NDArray[Any]] = {
+        "phase": phase.reshape(concentration.shape),
+        "concentration": concentration.astype(np.float32),
+    }
     source = {"generator": "phase-separated", "seed": seed}
     return Microstructure(fields, tuple(spacing), ("matrix", "second"), source=source)
 
 
-def _coarsened(start: NDArray[np.float64], spacing: Sequence[float], length_um: float) -> NDArray[np.float64]:
+def _coarsened(
+    start: NDArray[np.floating[Any]], spacing: Sequence[float], length_um: float
+) -> NDArray[np.floating[Any]]:
     """Concentration at the moment when its wavelength has grown to `length_um`."""
-    found: NDArray[np.float64] = start
+    found: NDArray[np.floating[Any]] = start
     for step, found in enumerate(cahn_hilliard(start, spacing=spacing, width_um=length_um / _WIDTHS), 1):
         separated = float(np.abs(found).max()) > 0.9
         if separated and characteristic_length_um(found, spacing=spacing) >= length_um:
