@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,30 @@ Array = NDArray[Any]
 Float = NDArray[np.float64]
 Boundary = Literal["plates", "periodic"]
 
+_FINEST = 1e-10
 _FLOOR = 1e-6  # share of the arithmetic mean below which a periodic conductivity counts as none
+
+
+@overload
+def effective_conductivity(
+    conductivity: Array,
+    *,
+    spacing: Sequence[float],
+    axis: int,
+    boundary: Boundary = "plates",
+    tolerance: float = 1e-4,
+) -> float: ...
+
+
+@overload
+def effective_conductivity(
+    conductivity: Array,
+    *,
+    spacing: Sequence[float],
+    axis: None = None,
+    boundary: Boundary = "plates",
+    tolerance: float = 1e-4,
+) -> Float: ...
 
 
 def effective_conductivity(
@@ -47,8 +70,8 @@ def effective_conductivity(
         ``"plates"``: two faces across `axis` are held at two potentials, nothing passes the others, as in an
         experiment. ``"periodic"``: the block is repeated for ever in all directions.
     tolerance
-        Largest difference of the flux between any two sections, as a share of the flux. The conductivity is more
-        accurate than that, because its error is of second order.
+        Largest difference of the flux between any two sections, as a share of the flux, at least 1e-10. The
+        conductivity is more accurate than that, because its error is of second order.
 
     Returns
     -------
@@ -76,7 +99,7 @@ def effective_conductivity(
     >>> effective_conductivity(layers, spacing=(1.0, 1.0)).round(6)
     array([1.5, 2. ])
     """
-    values = _checked(conductivity, spacing, axis, boundary)
+    values = _checked(conductivity, spacing, axis, boundary, tolerance)
     axes = range(values.ndim) if axis is None else [axis]
     if boundary == "plates":
         found = [_between_plates(values, spacing, a, tolerance) for a in axes]
@@ -127,7 +150,7 @@ def tortuosity(region: Array, *, spacing: Sequence[float], axis: int, tolerance:
     inside = np.asarray(region)
     if inside.dtype != bool:
         raise InputError(f"a region is a boolean array, got {inside.dtype}; compare the labels with a phase first")
-    values = _checked(inside.view(np.uint8), spacing, axis, "plates")
+    values = _checked(inside.view(np.uint8), spacing, axis, "plates", tolerance)
     diffusivity = _between_plates(values, spacing, axis, tolerance)
     return float(inside.mean()) / diffusivity if diffusivity > 0 else math.inf
 
@@ -178,7 +201,7 @@ def _periodic(values: Array, spacing: Sequence[float], axes: list[int], toleranc
     return np.asarray(tensor / values.size)
 
 
-def _checked(conductivity: Array, spacing: Sequence[float], axis: int | None, boundary: str) -> Array:
+def _checked(conductivity: Array, spacing: Sequence[float], axis: int | None, boundary: str, tolerance: float) -> Array:
     values = np.asarray(conductivity)
     if values.ndim not in (2, 3) or values.size == 0 or values.dtype.kind not in "buif":
         raise InputError(
@@ -191,5 +214,7 @@ def _checked(conductivity: Array, spacing: Sequence[float], axis: int | None, bo
     if axis is not None and not 0 <= axis < values.ndim:
         raise InputError(f"axis must be 0 to {values.ndim - 1}, got {axis}")
     if boundary not in ("plates", "periodic"):
-        raise InputError(f"boundary is 'plates' or 'periodic', got {boundary!r}")
+        raise InputError(f"the boundary is 'plates' or 'periodic', got {boundary!r}")
+    if not _FINEST <= tolerance < 1:  # rounding errors are larger
+        raise InputError(f"the tolerance is between {_FINEST:g} and 1, got {tolerance}")
     return values

@@ -29,6 +29,7 @@ Float = NDArray[np.floating[Any]]
 Array = NDArray[Any]
 
 _LIMIT = 2000
+_FINEST = 1e-10
 _FLOOR = 1e-4  # share of the mean stiffness below which the tolerance is relative to that share
 
 
@@ -115,6 +116,8 @@ class _Problem:
 
     def __init__(self, labels: Array, stiffness: Float, spacing: Sequence[float], tolerance: float) -> None:
         labels, table = _checked(labels, stiffness, spacing)
+        if not _FINEST <= tolerance < 1:  # rounding errors are larger
+            raise InputError(f"the tolerance is between {_FINEST:g} and 1, got {tolerance}")
         self.shape, self.voigt, self.tolerance = labels.shape, table.shape[-1], tolerance
         self.gradient = elements.gradients(spacing)
         self.law = elements.material_law(labels, table)
