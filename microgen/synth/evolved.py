@@ -14,6 +14,8 @@ from microgen.physics.cahn_hilliard import cahn_hilliard, characteristic_length_
 from microgen.physics.grain_growth import grow
 from microgen.synth.polycrystals import polycrystal
 
+Float = NDArray[np.floating[Any]]
+
 _STREAM = 7
 _WIDTHS = 16  # lengths of the separating structure in widths of the interface
 _NOISE = 0.05
@@ -137,11 +139,9 @@ def phase_separated(
     return Microstructure(fields, tuple(spacing), ("matrix", "second"), source=source)
 
 
-def _coarsened(
-    start: NDArray[np.floating[Any]], spacing: Sequence[float], length_um: float
-) -> NDArray[np.floating[Any]]:
+def _coarsened(start: Float, spacing: Sequence[float], length_um: float) -> Float:
     """Concentration at the moment when its wavelength has grown to `length_um`."""
-    found: NDArray[np.floating[Any]] = start
+    found: Float = start
     for step, found in enumerate(cahn_hilliard(start, spacing=spacing, width_um=length_um / _WIDTHS), 1):
         separated = float(np.abs(found).max()) > 0.9
         if separated and characteristic_length_um(found, spacing=spacing) >= length_um:
