@@ -75,8 +75,8 @@ def test_cubic_array_of_balls(ratio: float, fraction: float) -> None:
     expected = 1 - 3 * f / ((2 + ratio) / (1 - ratio) + f - 1.3047 * (1 - ratio) / (4 / 3 + ratio) * f ** (10 / 3))
     k = np.where(inside, ratio, 1.0)
     found = effective_conductivity(k, spacing=(1.0,) * 3, axis=0, boundary="periodic")
-    assert found - 1 == pytest.approx(expected - 1, rel=0.06)
-    assert found == pytest.approx(expected, rel=0.015)
+    assert found - 1 == pytest.approx(expected - 1, rel=0.1)
+    assert found == pytest.approx(expected, rel=0.02)
 
 
 @settings(max_examples=25, deadline=None)
@@ -228,7 +228,7 @@ def test_inputs_stay_as_they_are() -> None:
         (lambda: effective_conductivity(np.full((4, 4), np.nan), spacing=(1.0, 1.0)), "finite"),
         (lambda: effective_conductivity(np.ones((4, 4)), spacing=(1.0,)), "2 axes"),
         (lambda: effective_conductivity(np.ones((4, 4)), spacing=(1.0, 1.0), axis=2), "axis must be 0 to 1"),
-        (lambda: effective_conductivity(np.ones((4, 4)), spacing=(1.0, 1.0), boundary="open"), "periodic"),  # type: ignore[arg-type]
+        (lambda: effective_conductivity(np.ones((4, 4)), spacing=(1.0, 1.0), boundary="open"), "periodic"),  # type: ignore[call-overload]
         (lambda: tortuosity(np.ones((4, 4)), spacing=(1.0, 1.0), axis=0), "boolean"),
         (lambda: bounds.wiener([0.5, 0.4], [1.0, 2.0]), "sum to 1"),
     ],

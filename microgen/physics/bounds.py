@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from microgen.core import InputError
 
 Float = NDArray[np.floating[Any]]
+Values = Sequence[float] | Float
 
 
-def wiener(fractions: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+def wiener(fractions: Values, values: Values) -> tuple[float, float]:
     """Return the lowest and highest conductivity of any structure: phases in series and in parallel.
 
     >>> wiener([0.5, 0.5], [1.0, 3.0])
@@ -23,7 +24,7 @@ def wiener(fractions: Sequence[float], values: Sequence[float]) -> tuple[float, 
     return _mean(share, each, 0.0), float(share @ each)
 
 
-def hashin_shtrikman(fractions: Sequence[float], values: Sequence[float], *, ndim: int) -> tuple[float, float]:
+def hashin_shtrikman(fractions: Values, values: Values, *, ndim: int) -> tuple[float, float]:
     """Return the lowest and highest conductivity of any isotropic structure in `ndim` dimensions.
 
     References
@@ -41,7 +42,7 @@ def hashin_shtrikman(fractions: Sequence[float], values: Sequence[float], *, ndi
     return low, high
 
 
-def voigt_reuss(fractions: Sequence[float], stiffness: Float) -> tuple[Float, Float]:
+def voigt_reuss(fractions: Values, stiffness: Float) -> tuple[Float, Float]:
     """Return Reuss's mean of compliances and Voigt's mean of stiffnesses ``(materials, voigt, voigt)``.
 
     No structure is softer than the first or stiffer than the second, in any direction (Hill,
@@ -56,7 +57,7 @@ def voigt_reuss(fractions: Sequence[float], stiffness: Float) -> tuple[Float, Fl
 
 
 def hashin_shtrikman_moduli(
-    fractions: Sequence[float], bulk: Sequence[float], shear: Sequence[float], *, ndim: int = 3
+    fractions: Values, bulk: Values, shear: Values, *, ndim: int = 3
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the lowest and the highest ``(bulk, shear)`` modulus of any isotropic structure of isotropic phases.
 
@@ -91,7 +92,7 @@ def _mean(share: Float, values: Float, offset: float) -> float:
     return float(1 / (share[share > 0] / moved).sum() - offset) if moved.min() > 0 else 0.0
 
 
-def _pair(fractions: Sequence[float], values: Sequence[float]) -> tuple[Float, Float]:
+def _pair(fractions: Values, values: Values) -> tuple[Float, Float]:
     share, each = np.asarray(fractions, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if share.shape != each.shape or share.ndim != 1:
         raise InputError(f"one value for each fraction is needed, got shapes {share.shape} and {each.shape}")

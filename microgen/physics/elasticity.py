@@ -85,7 +85,12 @@ def effective_stiffness(labels: Array, stiffness: Float, *, spacing: Sequence[fl
 
 
 def local_fields(
-    labels: Array, stiffness: Float, mean_strain: Sequence[float], *, spacing: Sequence[float], tolerance: float = 1e-4
+    labels: Array,
+    stiffness: Float,
+    mean_strain: Sequence[float] | Float,
+    *,
+    spacing: Sequence[float],
+    tolerance: float = 1e-4,
 ) -> LocalFields:
     """Return strain and stress of every voxel of a periodic structure under a mean strain.
 
