@@ -149,6 +149,8 @@ def test_names_of_columns(tmp_path: Path) -> None:
     named = one(tmp_path / "a.ang", ang_text(more, (6, 7)).replace("# HEADER: End\n", stated))
     assert list(named.fields)[5:] == ["sem_signal", "fit_deg", "PRIAS_Bottom_Strip", "Mask", "column_13"]
     assert float(named["fit_deg"][0, 0]) == 1.25
+    fewer = one(tmp_path / "a.ang", ang_text(ROWS, (6, 7)).replace("# HEADER: End\n", stated))
+    assert any("names 13 columns but it has 8" in w for w in fewer.source["warnings"])
     with pytest.raises(InputError, match="has 6 columns"):
         one(tmp_path / "a.ang", ang_text([" ".join(row.split()[:6]) for row in ROWS], (6, 7)))
 
@@ -163,6 +165,10 @@ def test_other_writers(tmp_path: Path) -> None:
     assert astar.spacing == (0.0005, 0.0005)  # nanometres
     assert astar.source["euler_frame"] == "unknown"
     assert any("--euler-frame" in w for w in astar.source["warnings"])
+    giacomo = one(tmp_path / "a.ang", text.replace("somebody", "Giacomo"))
+    assert (giacomo.spacing, giacomo.source["writer"]) == ((0.5, 0.5), "EDAX")
+    orix = one(tmp_path / "a.ang", text.replace("somebody", "orix_v0.15.0"))
+    assert (orix.source["writer"], orix.source["euler_frame"]) == ("orix", "unknown")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from microgen.io.ang_write import CODES, NAMES
 from microgen.io.ebsd import Phase, crystal_of, ebsd_map, grid_text
 from microgen.io.guard import check_size
 from microgen.io.recording import Options, Recording
-from microgen.io.table import Lattice, decode, lay_out, number, numbers, sizes_of, step_of, stored
+from microgen.io.table import Lattice, decode, lay_out, number, numbers, sizes_of, step_of, stored, writer_of
 
 Array = NDArray[Any]
 
@@ -45,7 +45,8 @@ _OF_PHASE = frozenset({
 })  # fmt: skip
 _NO_FACTS = ("HEADER", "COLUMN", "Column", "NOTES", "microgen")
 _TAKEN = frozenset({"mask", "orientation"})
-_FRAMES = {"EDAX": "edax", "EMsoft": "edax"}  # EMsoft writes .ang files in the frame of EDAX, .ctf in that of Oxford
+_MARKS = {"microgen": "microgen", "EMsoft": "EMsoft", "ACOM": "ASTAR", "orix(_v.*)?": "orix", "mtex": "MTEX"}
+_FRAMES = {"EDAX": "edax", "EMsoft": "edax"}  # EMsoft computes in the frame of EDAX
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,7 @@ class Header:
     @property
     def writer(self) -> str:
         """Program that wrote the file, as far as it leaves traces."""
-        text = "\n".join(self.lines)
-        marks = {"microgen": "microgen", "EMsoft": "EMsoft", "ACOM": "ASTAR", "orix": "orix", "mtex": "MTEX"}
-        found = next((name for mark, name in marks.items() if mark.lower() in text.lower()), None)
-        return found or ("EDAX" if self.phases else "unknown")
+        return writer_of("\n".join(self.lines), _MARKS, "EDAX" if self.phases else "unknown")
 
     @property
     def frame(self) -> str:
@@ -87,12 +85,11 @@ def read(path: Path, options: Options) -> Recording:
     header = parse(head)
     table = numbers(body)
     check_size(path, table.size, table.nbytes, options.max_pixels)
-    names = columns_of(header, table)
-    column = dict(zip(names, table.T, strict=True))
+    remarks = list(header.remarks)
+    column = dict(zip(columns_of(header, table.shape[1], remarks), table.T, strict=True))
     unit = 1e-3 if header.writer == "ASTAR" else 1.0  # ASTAR counts in nanometres
     dy, dx = header.number("YSTEP"), header.number("XSTEP")
     step = (dy and dy * unit, dx and dx * unit)
-    remarks = list(header.remarks)
     x, y = column["x"] * unit, column["y"] * unit
     if header.hexagonal:
         lattice = hexagonal(header, x, y, remarks)
@@ -160,15 +157,16 @@ def parse(lines: Sequence[str]) -> Header:
     return Header(tuple(lines), values, phases, tuple(remarks))
 
 
-def columns_of(header: Header, table: Array) -> list[str]:
+def columns_of(header: Header, count: int, remarks: list[str]) -> list[str]:
     """Return a name for each column of the table."""
-    count = table.shape[1]
     stated = [_name(part) for part in header.values.get("COLUMN_HEADERS", "").split(",") if part.strip()]
     if len(stated) == count and set(_POINT) <= set(stated):
         names = stated
     elif count < 7:
         raise InputError(f"has {count} columns; phi1, Phi, phi2, x, y, image quality and confidence index are needed")
     else:
+        if stated:
+            remarks.append(f"its header names {len(stated)} columns but it has {count}; the usual names are taken")
         usual = {"EMsoft": _EMSOFT, "ASTAR": _ASTAR}.get(header.writer, _EDAX)
         names = [*usual[:count], *(f"column_{k + 1}" for k in range(len(usual), count))]
     return [name if name not in names[:k] and name not in _TAKEN else f"column_{k + 1}" for k, name in enumerate(names)]

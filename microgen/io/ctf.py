@@ -16,13 +16,13 @@ from microgen.io import ctf_write
 from microgen.io.ebsd import LAUE_NUMBERS, Phase, crystal_of, ebsd_map, laue_of_space_group
 from microgen.io.guard import check_size
 from microgen.io.recording import Options, Recording
-from microgen.io.table import decode, lay_out, number, numbers, sizes_of, stored
+from microgen.io.table import decode, lay_out, number, numbers, sizes_of, stored, writer_of
 
 Array = NDArray[Any]
 
 EXTENSIONS = (".ctf",)
-WHOLE = True
-"""A file holds all fields of a map that the format has."""
+WHOLE, HOLDS = True, ctf_write.HELD
+"""A file holds several fields of a map, these."""
 
 write = ctf_write.write
 
@@ -36,6 +36,7 @@ _NEEDED = ("phase", "phi1", "Phi", "phi2")
 _POINT = ("phase", "x", "y", "phi1", "Phi", "phi2")
 _TAKEN = frozenset({"mask", "orientation"})
 _LONGEST_HEADER = 1 << 20  # bytes; real ones have a kilobyte
+_MARKS = {"microgen": "microgen", "EMsoft": "EMsoft", "ACOM": "ASTAR", "mtex": "MTEX", "bruker|esprit": "Bruker"}
 _FEW = 100  # points, below which a map may well have small angles only
 
 
@@ -52,16 +53,14 @@ class Header:
     @property
     def writer(self) -> str:
         """Program that wrote the file, as far as it leaves traces."""
-        marks = {"microgen": "microgen", "emsoft": "EMsoft", "acom": "ASTAR", "mtex": "MTEX", "bruker": "Bruker"}
-        marks |= {"esprit": "Bruker"}
-        return next((name for mark, name in marks.items() if mark in self.text.lower()), "Oxford Instruments")
+        return writer_of(self.text, _MARKS, "Oxford Instruments")
 
     @property
     def frame(self) -> str:
         """Frame of the Euler angles: that of Oxford, or what microgen wrote down."""
         if self.writer == "microgen":
             return "oxford" if "Euler frame oxford" in self.text else "unknown"
-        return {"Oxford Instruments": "oxford", "EMsoft": "oxford", "Bruker": "bruker"}.get(self.writer, "unknown")
+        return {"Oxford Instruments": "oxford", "Bruker": "bruker"}.get(self.writer, "unknown")
 
     def number(self, key: str) -> float | None:
         """Return the number that stands under a key."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,15 @@ from microgen.io.ebsd_export import Points, column, points
 
 _NAMES = "Phase X Y Bands Error Euler1 Euler2 Euler3 MAD BC BS"
 _WHOLE = ("bands", "error", "band_contrast", "band_slope")
-_HELD = frozenset({*_WHOLE, "mean_angular_deviation_deg", "phase", "mask", "orientation"})
+HELD = frozenset({*_WHOLE, "mean_angular_deviation_deg", "phase", "mask", "orientation"})
+"""Fields that the format has."""
+
 _LAUE = {laue: number for number, laue in LAUE_NUMBERS.items()}
 
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
-    """Write a map with orientations; phase 0 is not indexed. Fields that the format lacks are left out, with a warning.
-
-    The recipe is not kept: the format has no place for it.
-    """
+    """Write a map with orientations; phase 0 is not indexed. The format has no place for the recipe."""
     found = points(structure, frame="oxford", x_along="a*")
-    if left := [name for name in structure.fields if name not in _HELD]:
-        warnings.warn(f"{path.suffix} has no place for the fields {', '.join(left)}", UserWarning, stacklevel=2)
     bands, error, contrast, slope = (_whole(structure, name) for name in _WHOLE)
     if "error" not in structure:
         error = np.where(found.solved, 0, 3)  # 3 is "no solution"

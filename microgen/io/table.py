@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,18 @@ def stored(values: Array) -> Array:
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
     return single if (np.abs(values - single) <= 5.1e-9 * np.abs(values)).all() else values
+
+
+def writer_of(text: str, marks: Mapping[str, str], otherwise: str) -> str:
+    """Return the program whose mark stands in a header as a word of its own.
+
+    >>> writer_of("File created from ACOM RES results", {"ACOM": "ASTAR"}, "EDAX")
+    'ASTAR'
+    >>> writer_of("OPERATOR: Giacomo", {"ACOM": "ASTAR"}, "EDAX")
+    'EDAX'
+    """
+    found = (name for mark, name in marks.items() if re.search(rf"(?<![a-z]){mark}(?![a-z])", text, re.IGNORECASE))
+    return next(found, otherwise)
 
 
 def number(text: str | None) -> float | None:
