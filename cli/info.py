@@ -102,10 +102,9 @@ def _picture(path: Path, **reading: Any) -> dict[str, Any]:
 
 
 def _is_dataset(path: Path) -> bool:
-    """Everything that is not for microgen.io to read."""
     from microgen.io import hdf5
 
-    return not hdf5.recognises(path)
+    return hdf5.kind(path) == "dataset"
 
 
 def _dataset(path: Path) -> dict[str, Any]:
