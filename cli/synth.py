@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from microgen.core import InputError
 
 from .options import parse_size, print_result, say
 
+FORMATS = ["png", "tif", "h5", "vti", "dream3d", "ang", "ctf", "damask.vti", "inp", "tesr"]
+MAPS = ("grain_size_um", "aspect_ratio", "direction_deg")  # what may be a formula of position
+LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
+
 
 @click.command()
 @click.argument("kind", type=click.Choice(["polycrystal", "two-phase", "spinodal"]))
@@ -20,13 +25,36 @@ from .options import parse_size, print_result, say
 @click.option("--seeds", help="Which structures, like 0-9,15; one seed is one structure.  [default: 0]")
 @click.option("--size", type=parse_size, default="256x256", show_default=True, metavar="[Zx]YxX", help="Grid points.")
 @click.option("--pixel-size-um", type=float, required=True, help="Distance of grid points in micrometres.")
-@click.option("--grain-size-um", metavar="F|LOW:HIGH", help="Mean lineal intercept of the grains (polycrystal).")
-@click.option("--aspect-ratio", metavar="F|LOW:HIGH", help="Length over width of the grains (polycrystal).")
-@click.option("--direction-deg", metavar="F|LOW:HIGH", help="Direction of their length, 0 along x (polycrystal).")
+@click.option(
+    "--grain-size-um", metavar="F|LOW:HIGH|FORMULA", help="Mean lineal intercept of the grains (polycrystal)."
+)
+@click.option("--diameter-um", metavar="F|LOW:HIGH", help="Or their mean equivalent diameter (Laguerre polycrystal).")
+@click.option("--diameter-std-um", metavar="F|LOW:HIGH", help="Standard deviation of the equivalent diameters.")
+@click.option("--distribution", type=click.Choice(["lognormal", "gamma", "normal"]), help="Law of the diameters.")
+@click.option(
+    "--lloyd-steps", type=click.IntRange(min=0), help="How compact grains are: 0 irregular, 5 (default), more."
+)
+@click.option("--walls", is_flag=True, default=None, help="Let grains of given diameters end at the edges.")
+@click.option(
+    "--aspect-ratio", metavar="F|LOW:HIGH|FORMULA", help="Length over width of the grains, or A,B,C along z,y,x."
+)
+@click.option(
+    "--direction-deg", metavar="F|LOW:HIGH|FORMULA", help="Direction of their length, 0 along x, or Euler angles."
+)
+@click.option(
+    "--texture", metavar="TEXT", help="Orientations: random, 0.6*cube:10+0.4*random, <111>//z:8 (polycrystal)."
+)
+@click.option("--phases", metavar="NAME=SHARE,...", help="Phases of the grains, like ferrite=0.7,austenite=0.3.")
+@click.option("--twins", metavar="F|LOW:HIGH", help="Fraction of the grains with twin lamellae (polycrystal).")
+@click.option("--twin-width-um", metavar="F|LOW:HIGH", help="Median thickness of the lamellae.")
+@click.option(
+    "--twin-law", type=click.Choice(["annealing", "tension"]), help="Sigma 3, or {10-12} of hexagonal metals."
+)
 @click.option("--fraction", metavar="F|LOW:HIGH", help="Fraction of phase 1 (two-phase, spinodal).")
 @click.option("--length-um", metavar="F|LOW:HIGH", help="Correlation length, or wavelength of a spinodal structure.")
+@click.option("--twin-phase", metavar="NAME", help="Phase that twins, where several could.")
 @click.option("--periodic/--not-periodic", default=None, help="Whether structures go on over their edges.")
-@click.option("--format", "file_format", type=click.Choice(["png", "tif", "h5"]), help="[default: png, h5 in 3-D]")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: png, h5 in 3-D]")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 def command(
     kind: str,
@@ -38,24 +66,35 @@ def command(
     periodic: bool | None,
     file_format: str | None,
     dry_run: bool,
-    **wishes: str | None,
+    phases: str | None,
+    **wishes: Any,
 ) -> None:
     """Make classical synthetic microstructures: polycrystals and two-phase fields.
 
     OUT gets one file per seed with its scale and its recipe. A polycrystal in 2-D is drawn as an etched micrograph
-    (.h5 keeps its grain numbers too). LOW:HIGH draws a value per seed, evenly on a logarithmic scale.
+    (.h5 keeps its grain numbers too; .ang, .ctf and .dream3d get its crystals). LOW:HIGH draws a value per seed, evenly
+    on a logarithmic scale. FORMULA makes a graded structure, x, y and z run from 0 to 1: "8 + 20*y".
     Files that are there already and have the same recipe are kept.
-    Library twins: microgen.synth.polycrystal, render_micrograph, two_phase, spinodal.
+    Library twins: microgen.synth.polycrystal, laguerre, graded_polycrystal, crystallise, twins, render_micrograph,
+    two_phase, spinodal.
 
     \b
     Example:  microgen synth polycrystal micrographs -n 20 --pixel-size-um 0.5 --grain-size-um 5:20
+              microgen synth polycrystal twinned --pixel-size-um 0.5 --diameter-um 12 --diameter-std-um 4 \\
+                  --texture cube:10 --twins 0.3 --twin-width-um 1.5 --format ang
     """
+    if kind == "polycrystal" and (wishes["grain_size_um"] is None) == (wishes["diameter_um"] is None):
+        raise click.UsageError("a polycrystal needs --grain-size-um or --diameter-um")
+    if (wishes["twins"] is None) != (wishes["twin_width_um"] is None):
+        raise click.UsageError("--twins and --twin-width-um go together")
     shape = list(size)
     ending = file_format or ("png" if len(shape) == 2 else "h5")
     base = {"kind": kind, "shape": shape, "spacing": [pixel_size_um] * len(shape)}
     jobs = []
     for seed in _seeds(count, seeds):
-        values = {name: _drawn(name, text, seed) for name, text in wishes.items() if text is not None}
+        values = {name: _value(name, wish, seed) for name, wish in wishes.items() if wish is not None}
+        if phases is not None:
+            values["phases"] = _shares(phases)
         if periodic is not None:
             values["periodic"] = periodic
         jobs.append((out / f"seed_{seed:06d}.{ending}", {**base, "seed": seed, "parameters": values}))
@@ -96,11 +135,47 @@ def _seeds(count: int | None, seeds: str | None) -> list[int]:
     return list(range(count)) if count else parse_seeds(seeds or "0")
 
 
+def _value(name: str, wish: Any, seed: int) -> Any:
+    """Return words and counts as they are, and read numbers, ranges and formulas."""
+    if not isinstance(wish, str) or name in ("texture", "distribution", "twin_law", "twin_phase"):
+        return wish
+    if name in MAPS and re.search(r"\b[xyz]\b", wish):
+        return _formula(name, wish)
+    if name in LISTS and re.fullmatch(r"[-+.\de]+(,[-+.\de]+)+", wish):
+        return [_drawn(name, part, seed) for part in wish.split(",")]
+    return _drawn(name, wish, seed)
+
+
+def _formula(name: str, text: str) -> str:
+    import numpy as np
+
+    from microgen.synth.formulas import evaluate
+
+    try:
+        evaluate(text, dict.fromkeys("xyz", np.array([0.25, 0.75])))
+    except InputError as error:
+        raise click.BadParameter(str(error), param_hint=_option(name)) from None
+    return text
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Read ``ferrite=0.7,austenite=0.3``."""
+    try:
+        parts = (part.partition("=") for part in text.split(","))
+        return {name.strip(): float(share or 1) for name, _, share in parts}
+    except ValueError:
+        raise click.BadParameter(f"write NAME=SHARE,NAME=SHARE, not {text!r}", param_hint="--phases") from None
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _drawn(name: str, text: str, seed: int) -> float:
     """Read a number, or draw one for this seed from LOW:HIGH."""
     from microgen.core.seeds import rng
 
-    option = "--" + name.replace("_", "-")
+    option = _option(name)
     try:
         low, _, high = text.partition(":")
         bounds = float(low), float(high or low)

@@ -2,21 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from microgen.core import Microstructure
+from microgen.core import InputError, Microstructure
+from microgen.synth.graded import Map, graded_polycrystal
+from microgen.synth.laguerre import laguerre
 from microgen.synth.micrographs import render_micrograph
 from microgen.synth.polycrystals import polycrystal
+from microgen.synth.textures import Phase, crystallise
+from microgen.synth.twins import twins as with_twins
 from microgen.synth.two_phase import spinodal, two_phase
 
 
 def etched_polycrystal(
-    seed: int, shape: Sequence[int], spacing: Sequence[float], grain_size_um: float, **options: Any
+    seed: int,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    grain_size_um: Map | None = None,
+    *,
+    texture: str | None = None,
+    phases: Mapping[str, float] | None = None,
+    twins: float | None = None,
+    twin_width_um: float | None = None,
+    twin_law: str = "annealing",
+    twin_phase: str | None = None,
+    **options: Any,
 ) -> Microstructure:
-    """Make a polycrystal, and where it is a picture also its micrograph; options are those of :func:`polycrystal`."""
-    made = polycrystal(seed, shape, spacing, grain_size_um, **options)
+    """Make a polycrystal of any sort, and where it is a picture also its micrograph.
+
+    Parameters
+    ----------
+    seed, shape, spacing
+        As for :func:`microgen.synth.polycrystal`.
+    grain_size_um
+        Mean lineal intercept of Poisson-Voronoi grains; a map or formula makes a
+        :func:`microgen.synth.graded_polycrystal`. Left out where `options` state ``diameter_um``, the mean equivalent
+        diameter, for :func:`microgen.synth.laguerre`.
+    texture, phases
+        If either is given the grains get crystals, see :func:`microgen.synth.crystallise`: the text of a texture for
+        all phases, and the share of each phase by name, by default iron alone.
+    twins, twin_width_um, twin_law, twin_phase
+        Fraction of grains with twins, thickness of the lamellae, law and phase, see :func:`microgen.synth.twins`.
+    options
+        Those of the function that makes the grains.
+
+    Raises
+    ------
+    InputError
+        If the wishes do not fit together.
+    """
+    made = _grains(seed, shape, spacing, grain_size_um, options)
+    if texture is not None or phases is not None or twins is not None:
+        shares = phases or {"iron": 1.0}
+        made = crystallise(
+            seed, made, [Phase(name, share, texture=texture or "random") for name, share in shares.items()]
+        )
+    if twins is not None:
+        if twin_width_um is None:
+            raise InputError("twins need twin_width_um, the thickness of their lamellae")
+        periodic = bool(options.get("periodic", False))
+        made = with_twins(seed, made, twins, twin_width_um, law=twin_law, phase=twin_phase, periodic=periodic)
+    elif twin_width_um is not None:
+        raise InputError("twin_width_um is for twins: say which fraction of the grains has them")
     return render_micrograph(seed, made) if made.ndim == 2 else made
+
+
+def _grains(
+    seed: int, shape: Sequence[int], spacing: Sequence[float], size: Map | None, options: Mapping[str, Any]
+) -> Microstructure:
+    if (size is None) == ("diameter_um" not in options):
+        raise InputError(
+            "a polycrystal needs grain_size_um, its mean lineal intercept, or diameter_um, the mean equivalent"
+            " diameter of its grains, and not both"
+        )
+    if size is None:
+        return laguerre(seed, shape, spacing, **options)
+    maps = [size, options.get("aspect_ratio", 1.0), options.get("direction_deg", 0.0)]
+    if all(isinstance(value, int | float) for value in maps):
+        return polycrystal(seed, shape, spacing, size, **options)  # type: ignore[arg-type]
+    return graded_polycrystal(seed, shape, spacing, size, **options)
 
 
 KINDS: dict[str, Callable[..., Microstructure]] = {
