@@ -179,11 +179,14 @@ def _mean(
 
 
 def _exact_mean(given: NDArray[Any], group: NDArray[Any], crystal: Crystal) -> NDArray[np.float64]:
-    """Return means, and where all members are the same just that one, without rounding."""
-    mean = mean_orientations(given, group, crystal)
-    grains, first = np.unique(group, return_index=True)
-    start = np.zeros((len(mean), 4))
-    start[grains] = given[first]
-    varies = np.zeros(len(mean), bool)
+    """Return means, and where all members are the same just that one, without rounding or work."""
+    start = np.zeros((int(group.max()) + 1, 4), given.dtype)
+    start[group[::-1]] = given[::-1]  # the first member of each group is written last
+    varies = np.zeros(len(start), bool)
     varies[group[(given != start[group]).any(1)]] = True
-    return np.asarray(np.where(varies[:, None], mean, start))
+    mean = start.astype(np.float64)
+    member = varies[group]
+    if member.any():
+        which, renumbered = np.unique(group[member], return_inverse=True)
+        mean[which] = mean_orientations(given[member], renumbered, crystal)
+    return mean
