@@ -79,6 +79,10 @@ def test_texture_index() -> None:
     found = ODF(ONE, TRICLINIC, 20).texture_index(random, 20_000)
     assert found == pytest.approx(exact, rel=0.02)
     assert ODF(random_orientations(random, 5000), CUBIC, 15).texture_index(random, 300) == pytest.approx(1, abs=0.02)
+    copper = ODF(ideal("copper"), CUBIC, 15)
+    many = ODF(copper.sample(random, 4000), CUBIC, 10)
+    whole = many.evaluate(many.sample(random, 500)).mean()
+    assert many.texture_index(random, 1500) == pytest.approx(whole, rel=0.1), "some orientations stand for all"
 
 
 def test_samples_are_spread_as_the_kernel() -> None:
