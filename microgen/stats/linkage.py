@@ -103,7 +103,10 @@ class Localisation:
             raise InputError(f"an influence on {grid} can be extended to a larger grid only, not to {tuple(shape)}")
         before = [new // 2 - old // 2 for new, old in zip(shape, grid, strict=True)]
         after = [new - old - b for new, old, b in zip(shape, grid, before, strict=True)]
-        padded = np.pad(self.influence(), [*zip(before, after, strict=True), (0, 0)])
+        influence = self.influence()
+        shared = influence[(0,) * len(grid)][-1]  # the last phase is the same everywhere: part of the mean, spread out
+        padded = np.pad(influence - shared, [*zip(before, after, strict=True), (0, 0)])
+        padded += shared * np.prod(grid) / np.prod(shape)
         axes = tuple(range(len(grid)))
         return replace(self, coefficients=fft.fftn(fft.ifftshift(padded, axes=axes), axes=axes))
 
@@ -145,6 +148,8 @@ def homogenise(
     fewest = folds * numbers // (folds - 1) + 1
     if truth.shape != (len(fractions),) or len(truth) < fewest or not np.isfinite(truth).all():
         raise InputError(f"a linkage needs one property for each of at least {fewest} structures, got {truth.shape}")
+    if not truth.var() > 0:
+        raise InputError("all structures have the same property; there is nothing to learn")
     held_out = np.zeros_like(truth)
     for part in np.array_split(np.random.default_rng(0).permutation(len(truth)), folds):
         rest = np.setdiff1d(np.arange(len(truth)), part)
@@ -187,6 +192,8 @@ def localise(structures: Array, fields: Array, *, phases: int = 2, folds: int = 
     labels, values = checked_labels(structures, phases), np.asarray(fields, dtype=np.float64)
     if values.shape != labels.shape or not np.isfinite(values).all():
         raise InputError(f"fields are finite and of the shape {labels.shape} of the structures, got {values.shape}")
+    if not values.var() > 0:
+        raise InputError("the field is the same everywhere; there is nothing to learn")
     if not 2 <= folds <= len(labels):
         raise InputError(f"{folds} folds need at least 2 and at most as many as the {len(labels)} structures")
     parts = [np.arange(start, len(labels), folds) for start in range(folds)]
