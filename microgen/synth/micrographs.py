@@ -1,4 +1,4 @@
-"""Rendering a polycrystal as an optical micrograph of its polished and etched section."""
+"""Rendering a structure as an optical micrograph of its polished and etched section."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from microgen.core import InputError, Microstructure
 from microgen.core.seeds import rng
+from microgen.synth.surface import scratches
 
 Float = NDArray[np.floating[Any]]
 
@@ -23,22 +24,26 @@ def render_micrograph(
     *,
     groove_um: float = 1.1,
     noise: float = 4.0,
+    scratches_per_mm2: float = 0.0,
 ) -> Microstructure:
     """Draw the gray picture that a light microscope shows of an etched section.
 
-    Grain boundaries are dark grooves of varying depth and width with a few short gaps; grains differ slightly in
-    brightness; there are pits and specks, uneven illumination, blur and noise.
+    Boundaries of grains and phases are dark grooves of varying depth and width with a few short gaps; grains differ
+    slightly in brightness, phases much, the first being the brightest; there are pits and specks, uneven illumination,
+    blur and noise.
 
     Parameters
     ----------
     seed
         The same numbers give the same picture.
     microstructure
-        Has the field ``grain``, shape ``(Y, X)``.
+        Has the field ``grain``, ``phase`` or both, shape ``(Y, X)``.
     groove_um
         Typical full width at half depth of the grooves in micrometres.
     noise
         Standard deviation of the camera noise in gray levels.
+    scratches_per_mm2
+        Density of polishing scratches.
 
     Returns
     -------
@@ -48,21 +53,40 @@ def render_micrograph(
     Raises
     ------
     InputError
-        For a volume: cut a section first.
+        For a volume: cut a section first; or for a structure without grains and phases.
     """
     if microstructure.ndim != 2:
         raise InputError("a micrograph shows a section: cut a picture out of the volume first")
     random = rng(seed, _STREAM)
-    grain = microstructure["grain"]
+    grain = _regions(microstructure)
     step = float(np.mean(microstructure.spacing))
     picture = 222 + random.normal(0, 5, int(grain.max()) + 1)[grain]
-    picture = picture - 6 * np.abs(_cloud(random, grain.shape, 2.0 / step))
+    picture = picture - 6 * np.abs(_cloud(random, grain.shape, 2.0 / step)) - _darker_phases(microstructure)
     picture = picture * (
         1 - np.clip(_grooves(random, grain, groove_um / step) + _pits(random, grain.shape, step), 0, 0.85)
     )
+    if scratches_per_mm2:
+        picture = picture * (1 - 0.3 * scratches(random, grain.shape, step, scratches_per_mm2))
     picture = ndimage.gaussian_filter(picture * _illumination(random, grain.shape), 0.4)
     picture = picture + random.normal(0, noise, grain.shape)
     return microstructure.with_fields(intensity=np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+
+
+def _regions(microstructure: Microstructure) -> NDArray[Any]:
+    """What grooves surround: grains, else phases."""
+    if "grain" in microstructure:
+        return microstructure["grain"]
+    if "phase" in microstructure:
+        return microstructure["phase"].astype(np.int32) + 1
+    raise InputError("a micrograph needs the field grain or phase")
+
+
+def _darker_phases(microstructure: Microstructure) -> Float | float:
+    """Gray levels that the second and further phases are darker by, about 140 for the last."""
+    if "phase" not in microstructure:
+        return 0.0
+    present = np.unique(microstructure["phase"])
+    return np.asarray(np.linspace(0, 140, max(len(present), 2))[np.searchsorted(present, microstructure["phase"])])
 
 
 def _grooves(random: np.random.Generator, grain: NDArray[Any], width: float) -> Float:
