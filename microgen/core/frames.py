@@ -12,8 +12,8 @@ frame      x, y point    stated by
 ``edax``   up, left      EDAX "setting 2", which MTEX assumes; DREAM.3D: Euler frame 90 degrees about <001>, sample 180
                          degrees about <010>. Settings 1, 3 and 4 are ``down-right``, ``right-up`` and ``left-down``.
 ``oxford`` left, down    DREAM.3D: sample 180 degrees about <010>; EMsoft: Oxford's phi1 is EDAX's less 90 degrees.
-                         The loaders of MTEX before version 6.1 turn .ctf and .crc files to ``right-up``. The two differ
-                         by AZtec's *scanning rotation angle*, which only .h5oina files state.
+                         Older loaders of MTEX turn .ctf and .crc files to ``right-up`` instead. The two differ by
+                         AZtec's *scanning rotation angle*, which only .h5oina files state.
 ``bruker`` left, down    MTEX, for ESPRIT's coordinate system number 5.
 ``map``    right, down   nothing to do: the map frame itself, as in files that microgen or MTEX wrote.
 ========== ============= ==============================================================================================
