@@ -11,11 +11,11 @@ import h5py
 
 from microgen.core import InputError, Microstructure
 from microgen.core.files import sha256
-from microgen.data.dataset import FORMAT, Dataset, Split
+from microgen.data.dataset import Dataset, Split
 from microgen.data.plan import plan_path, read_plan
 from microgen.evaluate.compare import evaluate
 from microgen.evaluate.report import Report
-from microgen.io import find_inputs, read
+from microgen.io import find_inputs, hdf5, read
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,7 @@ def _check_model(made: Sequence[Microstructure]) -> None:
 
 
 def _is_dataset(path: Path) -> bool:
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    with h5py.File(path, "r") as file:
-        return bool(file.attrs.get("format") == FORMAT)
+    return path.is_file() and h5py.is_hdf5(path) and hdf5.kind(path) == "dataset"
 
 
 def _dataset(path: Path) -> _Real:
