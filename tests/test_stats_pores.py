@@ -101,8 +101,8 @@ def test_the_definition_with_fine_classes(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], spacing: tuple[float, ...]
 ) -> None:
     """With every radius in a class of its own the painting is exact."""
-    monkeypatch.setattr(pores, "_CLASS", 1e-3)
-    monkeypatch.setattr(pores, "_CLASSES", 10**6)
+    for name in ("_CLASS", "_RELATIVE", "_FINE"):
+        monkeypatch.setattr(pores, name, 1e-4)
     region = blobs(1, shape)
     found = local_thickness(region, spacing=spacing)
     np.testing.assert_allclose(found, by_definition(region, spacing), rtol=2e-4)
@@ -134,7 +134,7 @@ def test_the_distribution_is_what_openings_keep() -> None:
 def test_layers_painted_apart_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     region = blobs(4, (20, 30, 33), 3)
     whole = local_thickness(region, spacing=(1, 1, 1), periodic=True)
-    monkeypatch.setattr(pores, "_LAYERS", 3)
+    monkeypatch.setattr(pores, "_SLAB", 3 * 30 * 33)
     np.testing.assert_array_equal(local_thickness(region, spacing=(1, 1, 1), periodic=True), whole)
 
 

@@ -15,10 +15,10 @@ from microgen.stats._balls import ball, painted
 from microgen.stats.correlation import checked_spacing
 from microgen.stats.curve import Curve
 
-_CLASS = 0.25  # width of a class of radii, in edges of a voxel
-_CLASSES = 64  # at most; large radii have wider classes
-_FINE = 64  # parts of a class that its smallest radius is known to
-_LAYERS = 32  # layers painted at once, at least
+_CLASS = 0.25  # least width of a class of radii, in edges of a voxel
+_RELATIVE = 1 / 16  # width of the classes of large radii, as a share of the radius
+_FINE = 1 / 256  # step in which radii are counted, in edges of a voxel
+_SLAB = 1 << 24  # grid points painted at once
 
 
 def distance_to_rest(
@@ -88,8 +88,9 @@ def local_thickness(
     Notes
     -----
     Balls are centred on grid points and reach to the nearest grid point outside. Radii are sorted into classes a
-    quarter of a voxel edge wide (64 classes at most); class by class all balls are painted over the smaller ones,
-    as rows of bits. Slabs, cylinders and balls come out within a voxel.
+    quarter of a voxel edge wide, above 4 edges 1/16 of the radius; class by class all balls are painted over the
+    smaller ones, as rows of bits. Slabs, cylinders and balls come out within a voxel, and the mean of irregular
+    structures within 1.5 % of that with every ball of its own radius.
 
     References
     ----------
@@ -113,8 +114,9 @@ def local_thickness(
         found = _painted(wide[None], slice(0, 1), classes, (2 * float(distance.max()), *step))[0]
         return np.where(distance > 0, _inner(found, margin), np.float32(0))
     thickness = np.zeros_like(distance)
-    for start in range(0, len(distance), _LAYERS):
-        layers = slice(start, min(start + _LAYERS, len(distance)))
+    thick = max(1, _SLAB // int(np.prod(distance.shape[1:])))
+    for start in range(0, len(distance), thick):
+        layers = slice(start, min(start + thick, len(distance)))
         moved = slice(layers.start + margin[0], layers.stop + margin[0])
         found = _inner(_painted(wide, moved, classes, step), (0, *margin[1:]))
         np.copyto(thickness[layers], found, where=distance[layers] > 0)
@@ -201,20 +203,20 @@ def _inner(values: NDArray[Any], margin: tuple[int, ...]) -> NDArray[Any]:
 
 def _classes(distance: NDArray[np.float32], unit: float) -> list[tuple[float, float]]:
     """Least and mean radius of each class of balls, ascending."""
-    largest = float(distance.max()) / unit
-    fine = max(_CLASS, largest / _CLASSES) / _FINE
-    counts, sums = np.zeros((2, int(largest / fine) + 2))
+    fine = _FINE * unit
+    counts, sums = np.zeros((2, int(float(distance.max()) / fine) + 2))
     for layer in distance:
-        number = np.rint(layer.ravel() / (unit * fine)).astype(np.intp)
+        number = np.rint(layer.ravel() / fine).astype(np.intp)
         counts += np.bincount(number, minlength=len(counts))
         sums += np.bincount(number, layer.ravel(), minlength=len(sums))
     counts[0] = 0
-    classes = []
-    for start in range(0, len(counts), _FINE):
-        part = slice(start, start + _FINE)
-        if counts[part].any():
-            least = start + int(counts[part].nonzero()[0][0]) - 0.6  # rounding must not lose one
-            classes.append((least * fine * unit, float(sums[part].sum() / counts[part].sum())))
+    classes, start = [], 0
+    while start < len(counts):
+        stop = start + int(max(_CLASS, start * _FINE * _RELATIVE) / _FINE)
+        if count := counts[start:stop].sum():
+            least = start + int(counts[start:stop].nonzero()[0][0]) - 0.6  # rounding must not lose one
+            classes.append((least * fine, float(sums[start:stop].sum() / count)))
+        start = stop
     return classes
 
 
