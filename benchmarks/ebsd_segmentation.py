@@ -12,6 +12,7 @@ process; memory is the growth of the resident set during the call. Linux only.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -56,10 +57,7 @@ def microgen(folder: Path) -> Callable[[], int]:
 
 def defdap(folder: Path) -> Callable[[], int]:
     """Return the call to measure."""
-    import defdap
-    from defdap import crystal, ebsd
-
-    defdap.defaults["print_report"] = False
+    crystal, ebsd = (importlib.import_module(f"defdap.{name}") for name in ("crystal", "ebsd"))
     euler = np.load(folder / "euler.npy")
     shape = euler.shape[:2]
     cell = (0.357, 0.357, 0.357, np.pi / 2, np.pi / 2, np.pi / 2)

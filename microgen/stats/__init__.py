@@ -3,6 +3,7 @@
 from microgen.stats.correlation import correlate, s2
 from microgen.stats.curve import Curve
 from microgen.stats.descriptors import DESCRIPTORS, Descriptor
+from microgen.stats.ebsd import segment_orientation
 from microgen.stats.interval import bootstrap_ci, circular_mean
 from microgen.stats.lineal import chord_lengths, lineal_path, mean_chord_length
 from microgen.stats.measurement import Measurement
@@ -32,6 +33,7 @@ __all__ = [
     "pool",
     "power_spectrum",
     "s2",
+    "segment_orientation",
     "specific_surface",
     "structure_tensor",
 ]

@@ -139,6 +139,8 @@ class Views:
             return filled(self.labels, spacing=m.spacing, width_um=np.inf) if partly else self.labels
         if "boundary" in m:
             return m["boundary"].astype(bool)
+        if self.valid is not None:
+            raise InputError("grain boundaries are found in pictures without masked parts; crop it first")
         return segment(m["intensity"], spacing=m.spacing)
 
     @cached_property
