@@ -382,3 +382,11 @@ def test_mutants(name: str, tmp_path: Path) -> None:
 def test_many_mutants(name: str, tmp_path: Path) -> None:
     build, how = BUILDERS[name]
     fakes.check_mutants(build, tmp_path / name, 2000, pixel_size_um=1, **how)
+
+
+def test_a_long_line_is_looked_at_in_no_time(tmp_path: Path) -> None:
+    """Every comma might be a decimal point: a careless pattern would try all 2^20000 ways."""
+    (tmp_path / "a.csv").write_text("1," * 20_000 + "x\n" + "1 2\n")
+    np.savetxt(tmp_path / "b.txt", np.eye(9), fmt="%d")
+    with pytest.warns(UserWarning, match=r"a\.csv"):
+        assert find_inputs([tmp_path]) == [tmp_path / "b.txt"]

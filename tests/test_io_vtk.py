@@ -341,3 +341,15 @@ def test_mutants(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BUILDERS)
 def test_many_mutants(name: str, tmp_path: Path) -> None:
     fakes.check_mutants(BUILDERS[name], tmp_path / name, 2000, pixel_size_um=1)
+
+
+def test_a_header_names_types_of_numbers_only(tmp_path: Path) -> None:
+    m = Microstructure({"phase": np.zeros((4, 5), np.uint8)}, (1, 1))
+    write(tmp_path / "a.vti", m)
+    text = (tmp_path / "a.vti").read_text()
+    codes = re.search(r"<Array type=\"String\".*?>\n(.*)\n</Array>", text)
+    assert codes is not None
+    header = bytes(int(code) for code in codes[1].split()).replace(b'"uint8"', b'"S99999999"')
+    (tmp_path / "a.vti").write_text(text.replace(codes[1], " ".join(map(str, header))))
+    with pytest.raises(InputError, match="which is no number"):
+        read(tmp_path / "a.vti")

@@ -14,6 +14,7 @@ Abaqus 2016 Analysis User's Guide; Dhondt, CalculiX CrunchiX User's Manual 2.20,
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from microgen.core import Microstructure
 from microgen.core.orientations import rotations
 from microgen.io import header, numerals
-from microgen.io.grainwise import Grains, grains_of, warn_of_frame, warn_of_voids
+from microgen.io.grainwise import Grains, frame_of, grains_of, warn_of_frame, warn_of_voids
 
 EXTENSIONS = (".inp",)
 WHOLE = True
@@ -63,7 +64,7 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
 def _comments(structure: Microstructure, recipe: Mapping[str, Any] | None) -> Iterator[str]:
     yield "*HEADING\n"
     yield "voxel mesh of microgen, lengths in micrometres\n"
-    yield f"** orientations in the frame {structure.source.get('euler_frame', 'map')}\n"
+    yield f"** orientations in the frame {frame_of(structure)}\n"
     text = header.dumps(structure, recipe)
     yield from (f"**:{text[start : start + _COMMENT]}\n" for start in range(0, len(text), _COMMENT))
 
@@ -144,7 +145,7 @@ def _sections(grains: Grains, phases: list[str]) -> Iterator[str]:
 def _materials(grains: Grains, phases: list[str]) -> Iterator[str]:
     for phase in np.unique(grains.phase):
         yield f"*MATERIAL, NAME={phases[phase].removeprefix('PHASE_')}\n"
-        yield f"** constants of the phase {grains.names[phase].encode('ascii', 'replace').decode()} belong here\n"
+        yield f"** constants of the phase {json.dumps(grains.names[phase])[:200]} belong here\n"
 
 
 def _set_name(grains: Grains, phases: list[str], i: int) -> str:

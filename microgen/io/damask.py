@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from microgen.core import Crystal, Microstructure
 from microgen.io import header, vtk_write, vtk_xml
-from microgen.io.grainwise import Grains, grains_of, warn_of_frame, warn_of_voids
+from microgen.io.grainwise import Grains, frame_of, grains_of, warn_of_frame, warn_of_voids
 
 EXTENSIONS = (".damask.vti",)
 WHOLE = True
@@ -78,7 +78,7 @@ def material_yaml(structure: Microstructure, grid: str = "", digest: str = "") -
     grains = grains_of(structure)
     used = [grains.names[i] for i in np.unique(grains.phase)]
     rows = [f"# materials of {grid}, sha256 {digest}" if grid else "# materials of a grid of microgen"]
-    rows += [f"# orientations in the frame {structure.source.get('euler_frame', 'map')}", "homogenization:"]
+    rows += [f"# orientations in the frame {frame_of(structure)}", "homogenization:"]
     rows += ["  SX:", "    N_constituents: 1", "    mechanical: {type: pass}", "phase:"]
     for name in used:
         rows += _phase(name, structure.crystals.get(name))

@@ -98,9 +98,15 @@ def along_a(structure: Microstructure) -> Microstructure:
     return structure.with_fields(orientation=orientation).replace(crystals=crystals)
 
 
+def frame_of(structure: Microstructure) -> str:
+    """Return the frame of the orientations on one line; that of the grid where nothing else is said."""
+    text = str(structure.source.get("euler_frame", "map"))
+    return " ".join(text.encode("ascii", "replace").decode().split())
+
+
 def warn_of_frame(structure: Microstructure) -> None:
     """Say so where orientations are stated in another frame than the grid's own, in which a simulation takes them."""
-    frame = structure.source.get("euler_frame", "map")
+    frame = frame_of(structure)
     if "orientation" in structure and frame != "map":
         warnings.warn(
             f"the orientations are in the frame {frame!r}, and a simulation takes them in that of the grid (x along "

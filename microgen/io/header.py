@@ -64,9 +64,9 @@ def restore(header: Mapping[str, Any], fields: Fields) -> Recording | None:
         return None
     types = header["fields"]
     ordered = [*(n for n in types if n in fields), *(n for n in fields if n not in types)]
-    typed = {name: fields[name].astype(types[name]) if name in types else fields[name] for name in ordered}
+    kept = {name: typed(fields[name], types[name]) if name in types else fields[name] for name in ordered}
     structure = Microstructure(
-        typed,
+        kept,
         spacing,
         tuple(header["phases"]),
         header["scalars"],
@@ -75,6 +75,14 @@ def restore(header: Mapping[str, Any], fields: Fields) -> Recording | None:
     )
     about = own.Own("", "", structure.shape, structure.spacing, (), {}, header.get(RECIPE_KEY))
     return Recording(structure=structure, own=about)
+
+
+def typed(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return values in the type of numbers that a header names."""
+    kind = np.dtype(name)
+    if kind.kind not in "buif":
+        raise InputError(f"its header of microgen names the type {name!r}, which is no number")
+    return values.astype(kind)
 
 
 def foreign(arrays: Fields, ndim: int) -> dict[str, NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.crystals import crystals_from_json
 from microgen.core.orientations import from_euler
 from microgen.core.recipe import RECIPE_KEY
-from microgen.io import numerals, own
+from microgen.io import header, numerals, own
 from microgen.io.pixel_size import sized
 from microgen.io.recording import Recording
 
@@ -24,6 +25,7 @@ _BINARY = {
 _SHORT = {"q": "quaternion", "R": "rodrigues", "e": "euler-bunge", "rtheta": "axis-angle"}
 _WIDTHS = {"quaternion": 4, "rodrigues": 3, "euler-bunge": 3, "axis-angle": 4}
 _PLAIN = {"2.0": "active", "2.1": "active", "2.2": "passive"}
+_WORD = re.compile(rb"\s*(\S{1,200})")
 _SYMMETRIES = {"cubic": "m-3m", "hexagonal": "6/mmm", "triclinic": "-1"}
 
 
@@ -48,7 +50,7 @@ def _ours(tesr: _Reader, fields: dict[str, NDArray[Any]], about: Mapping[str, An
         phases = np.array([0, *about["phase_of_group"]])
         group = tesr.group if tesr.group is not None else np.ones(tesr.count, np.int64)
         fields["phase"] = phases[np.array([0, *group])[tesr.cells]]
-    kept = {name: fields[name].astype(kind) for name, kind in types.items() if name in fields}
+    kept = {name: header.typed(fields[name], kind) for name, kind in types.items() if name in fields}
     structure = Microstructure(
         kept, tuple(about[own.SPACING_KEY]), tuple(about["phases"]), about["scalars"], about["source"],
         crystals_from_json(about["crystals"]),
@@ -239,17 +241,12 @@ class _Reader:
         return word
 
     def _word(self, *, end_is_fine: bool = False) -> str:
-        while self.position < len(self.data) and self.data[self.position : self.position + 1].isspace():
-            self.position += 1
-        start = self.position
-        while (
-            self.position < min(len(self.data), start + 200)
-            and not self.data[self.position : self.position + 1].isspace()
-        ):
-            self.position += 1
-        if start == self.position and not end_is_fine:
+        match = _WORD.match(self.data, self.position)
+        word = match[1] if match else b""
+        self.position = match.end() if match else len(self.data)
+        if not word and not end_is_fine:
             raise InputError("is truncated: ***end is missing")
-        return self.data[start : self.position].decode("latin-1")
+        return word.decode("latin-1")
 
     def _expect(self, word: str) -> None:
         if (found := self._word()) != word:

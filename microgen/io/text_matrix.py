@@ -14,8 +14,8 @@ from microgen.io.recording import Options, Recording
 
 EXTENSIONS = (".txt", ".csv")
 
-_NUMBER = r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?"
-_ROW = re.compile(rf"\s*{_NUMBER}(?:[\s;,]+{_NUMBER}){{7,}}[\s;,]*")  # fewer columns are a table
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_FEWEST = 8  # columns of a matrix; fewer are a table
 _LOOKED_AT = 1 << 16  # bytes of the first line by which a matrix is recognised
 _INTEGERS = ("u1", "i1", "u2", "i2", "u4", "i4", "i8", "u8")
 
@@ -46,7 +46,12 @@ def recognises(path: Path) -> bool:
     lines = [
         line for line in start.decode("latin-1").splitlines() if line.strip() and not line.lstrip().startswith("#")
     ]
-    return len(lines) > 1 and all(_ROW.fullmatch(line) for line in lines[: min(3, len(lines) - 1)])
+    return len(lines) > 1 and all(map(_is_row, lines[: min(3, len(lines) - 1)]))
+
+
+def _is_row(line: str) -> bool:
+    words = re.split(r"[\s;,]+", line.strip(" \t;,"))
+    return len(words) >= _FEWEST and all(map(_NUMBER.fullmatch, words))
 
 
 def _decoded(path: Path) -> str:

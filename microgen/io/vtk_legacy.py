@@ -164,9 +164,10 @@ class _Reader:
 
     def _words(self, *, peek: bool = False) -> list[str]:
         """Return the words of the next line that is not empty, none at the end of the file."""
-        before, words = self.position, list[str]()
-        while not words and self.position < len(self.data):
-            words = self._line().decode("latin-1").split()
+        before = self.position
+        blank = _BLANK.match(self.data, before)
+        self.position = blank.end() if blank else before
+        words = self._line().decode("latin-1").split()
         self.position = before if peek else self.position
         return [words[0].upper(), *words[1:]] if words and words[0].isupper() else words
 
@@ -183,4 +184,5 @@ class _Reader:
         return int(words[index])
 
 
+_BLANK = re.compile(rb"\s*")
 _NO_NUMBER = re.compile(rb"^[ \t]*[A-Za-z_]", re.MULTILINE)
