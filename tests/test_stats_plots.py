@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from microgen.core import Crystal, InputError, Microstructure
+from microgen.core.crystals import LAUE_GROUPS
 from microgen.core.orientations import from_euler, random_orientations
 from microgen.stats.drawing import NOT_INDEXED, boundary_lines, length_text, miller_text, round_length
 from microgen.stats.ipf import ipf_colours
@@ -124,7 +125,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "phase": lambda: phase_map(ebsd(), grain=GRAIN),
     "value": lambda: value_map(ebsd(), GRAIN, label="KAM / °", grain=GRAIN),
     "key": lambda: ipf_colour_key(TITANIUM),
-    "key of low symmetry": lambda: ipf_colour_key(Crystal("2/m")),
+    **{f"key {laue}": lambda laue=laue: ipf_colour_key(Crystal(laue)) for laue in LAUE_GROUPS},  # type: ignore[misc]
+    "inverse triclinic": lambda: inverse_pole_figures(ODF(ideal("copper"), Crystal("-1"), 20)),
+    "inverse trigonal": lambda: inverse_pole_figures(ODF(ideal("copper"), Crystal("-3m"), 20)),
     "pole": lambda: pole_figures(COPPER, ["001", "101", "111"]),
     "inverse": lambda: inverse_pole_figures(HEXAGONAL),
     "inverse cubic": lambda: inverse_pole_figures(COPPER, projection="stereographic"),

@@ -103,7 +103,7 @@ def sector_directions(directions: Float, crystal: Crystal) -> Float:
     return np.concatenate(parts) if parts else given
 
 
-def outline(crystal: Crystal, points: int = 60) -> Float:
+def outline(crystal: Crystal, points: int = 61) -> Float:
     """Return directions ``(n, 3)`` along the edge of the fundamental sector, closed."""
     start, end = np.deg2rad(_TURN[crystal.laue])
     turn = np.linspace(start, end, points)

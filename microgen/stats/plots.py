@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
+from microgen.stats.colour_keys import by_symmetry, draw_key, draw_keys, laue_text
 from microgen.stats.drawing import (
     INK,
     NOT_INDEXED,
     PALETTE,
     UNKNOWN,
-    bare,
     draw_boundaries,
     map_sheet,
-    miller_text,
     place,
     save,
     sheet,
@@ -29,8 +28,7 @@ from microgen.stats.drawing import (
     styled,
 )
 from microgen.stats.ebsd import indexed
-from microgen.stats.ipf import colour_key, corners, ipf_colours, outline
-from microgen.stats.sphere import project
+from microgen.stats.ipf import ipf_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,12 +86,12 @@ def ipf_map(
     for number, name in shown:
         there = valid & (numbers == number)
         picture[there] = ipf_colours(m["orientation"][there], _crystal(m, name), direction=direction)
-    groups = _by_symmetry([(name, m.crystals[name]) for _, name in shown])
+    groups = by_symmetry([(name, m.crystals[name]) for _, name in shown])
     with styled():
         figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75, least_in=0.55 + 1.45 * len(groups))
         _show(axis, picture, m, grain)
         left = figure.get_size_inches()[0] - 1.7
-        top = _keys(figure, groups, left, top, _direction_text(direction))
+        top = draw_keys(figure, groups, left, top, _direction_text(direction))
         if not valid.all():
             _legend(figure, [(NOT_INDEXED, "not indexed")], left, top)
     return figure
@@ -103,8 +101,8 @@ def ipf_colour_key(crystal: Crystal, *, title: str = "") -> Figure:
     """Draw the colour key of a crystal alone."""
     with styled():
         figure = sheet(2.2, 2.4)
-        _draw_key(place(figure, 0.35, 0.35, 1.5, 1.6), crystal)
-        figure.text(0.5, 0.97, title or f"Laue group {_laue_text(crystal)}", ha="center", va="top")
+        draw_key(place(figure, 0.35, 0.35, 1.5, 1.6), crystal)
+        figure.text(0.5, 0.97, title or f"Laue group {laue_text(crystal)}", ha="center", va="top")
     return figure
 
 
@@ -287,59 +285,6 @@ def _show(axis: Axes, picture: Array, m: Microstructure, grain: Array | None) ->
         draw_boundaries(axis, grain, m.spacing)
 
 
-def _by_symmetry(phases: Sequence[tuple[str, Crystal]]) -> list[tuple[str, Crystal]]:
-    """Names of the phases of each symmetry and their crystal: those have one colour key."""
-    groups: dict[tuple[str, str], list[tuple[str, Crystal]]] = {}
-    for name, crystal in phases:
-        groups.setdefault((crystal.laue, crystal.x_along), []).append((name, crystal))
-    return [(", ".join(name for name, _ in members), members[0][1]) for members in groups.values()]
-
-
-def _keys(figure: Figure, groups: Sequence[tuple[str, Crystal]], left: float, top: float, about: str) -> float:
-    """Draw the colour keys below one another; return the height where they end, in inches."""
-    across, up = figure.get_size_inches()
-    figure.text(left / across, top / up, about, ha="left", va="top")
-    top -= 0.25
-    size = min(1.1, max((top - 0.25) / max(len(groups), 1) - 0.65, 0.5))
-    for names, crystal in groups:
-        figure.text(left / across, top / up, f"{names} ({_laue_text(crystal)})", ha="left", va="top")
-        _draw_key(place(figure, left + 0.15, top - 0.35 - size, 1.2, size), crystal)
-        top -= size + 0.65
-    return top
-
-
-def _draw_key(axis: Axes, crystal: Crystal) -> None:
-    picture, limits = colour_key(crystal)
-    bare(axis)
-    axis.imshow(picture, origin="lower", extent=tuple(limits), interpolation="bilinear")
-    edge = project(outline(crystal), "stereographic")
-    axis.plot(*edge.T, color=INK, lw=0.8)
-    axis.set_aspect("equal", anchor="W")
-    axis.set_xlim(limits[0], limits[1])
-    axis.set_ylim(limits[2], limits[3])
-    label_corners(axis, crystal)
-    for line in axis.lines:
-        line.set_clip_on(False)
-
-
-def label_corners(axis: Axes, crystal: Crystal, *, projection: Any = "stereographic") -> None:
-    """Write the indices of the corners of a sector beside them."""
-    found = corners(crystal)
-    places = np.array([project(vector, projection) for _, vector in found])
-    middle = project(outline(crystal), projection).mean(axis=0)
-    for (text, _), xy in zip(found, places, strict=True):
-        below = xy[1] <= middle[1] + 1e-9
-        axis.annotate(
-            miller_text(text),
-            xy,
-            xytext=(0, -3 if below else 3),
-            textcoords="offset points",
-            ha="center",
-            va="top" if below else "bottom",
-            annotation_clip=False,
-        )
-
-
 def _legend(figure: Figure, entries: Sequence[tuple[Any, str]], left: float, top: float) -> None:
     from matplotlib.patches import Patch
 
@@ -387,10 +332,6 @@ def _density(values: Array, edges: Array) -> Array:
 
 def _direction_text(direction: str | Sequence[float]) -> str:
     return f"IPF ∥ {direction if isinstance(direction, str) else ' '.join(f'{v:g}' for v in direction)}"
-
-
-def _laue_text(crystal: Crystal) -> str:
-    return miller_text(crystal.laue)
 
 
 def _percent(share: float) -> str:

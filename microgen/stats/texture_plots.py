@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from microgen.core.lattice import parse_indices
 from microgen.core.orientations import from_euler
+from microgen.stats.colour_keys import label_corners
 from microgen.stats.drawing import DENSITY, INK, bare, miller_text, place, sheet, side_bar, styled
 from microgen.stats.ipf import outline
-from microgen.stats.plots import label_corners
 from microgen.stats.sphere import Projection, project, unproject
 from microgen.stats.texture import ODF
 
