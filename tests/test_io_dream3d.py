@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.spatial.transform import Rotation
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.core.orientations import from_euler, random_orientations, to_euler
+from microgen.core.orientations import from_euler, quaternions, random_orientations, rotations, to_euler
 from microgen.io import dream3d, dream3d_write, read, read_recipe, write
 
 VERSIONS = ("7.0", "8.0")
@@ -41,7 +43,7 @@ def polycrystal(shape: tuple[int, ...] = (3, 5, 4), seed: int = 0) -> Microstruc
         "grain": grain,
         "confidence_index": random.random(shape).astype(np.float32),
     }
-    crystals = {"ferrite": Crystal("m-3m", (0.287,) * 3 + (90.0,) * 3), "Ti": Crystal("6/mmm", None, "a*")}
+    crystals = {"ferrite": Crystal("m-3m", (0.287,) * 3 + (90.0,) * 3), "Ti": Crystal("6/mmm")}
     spacing = (0.1, 0.3, 0.7)[-len(shape) :]
     source = {"euler_frame": "map", "origin_um": [0.5] * len(shape)}
     return Microstructure(fields, spacing, ("not indexed", "ferrite", "Ti"), {"anneal_K": 900.5}, source, crystals)
@@ -118,7 +120,7 @@ def test_without_our_header_it_reads_as_any_other_file(version: str, tmp_path: P
         np.testing.assert_array_equal(found[name], structure[name], err_msg=name)
     assert found.spacing == (0.1, 0.3, 0.7), "the shortest decimals of single precision"
     assert found.phases == structure.phases
-    assert found.crystals == {**structure.crystals, "Ti": Crystal("6/mmm")}
+    assert found.crystals == structure.crystals
     assert found.source["euler_frame"] == "unknown"
     assert "pass --euler-frame" in found.source["warnings"][0]
     assert found.source["origin_um"] == [0.5, 0.5, 0.5]
@@ -237,6 +239,29 @@ def test_without_phases_all_cells_get_one(tmp_path: Path) -> None:
     same(only(path), structure)
     found = only(foreign(path))
     assert found.phases == ("not indexed", "phase 1")
+
+
+def test_crystals_are_written_with_x_along_a(tmp_path: Path) -> None:
+    """As DREAM.3D and DAMASK have them: 30 degrees about c from where Oxford's x lies, in hexagonal crystals only."""
+    structure = polycrystal()
+    oxford = structure.replace(crystals={name: replace(c, x_along="a*") for name, c in structure.crystals.items()})
+    path = save(tmp_path / "a.dream3d", oxford)
+    found = only(path)
+    assert {crystal.x_along for crystal in found.crystals.values()} == {"a"}
+    titanium = structure["phase"] == 2
+    np.testing.assert_array_equal(found["orientation"][~titanium], structure["orientation"][~titanium])
+    turn = Rotation.from_euler("Z", -30, degrees=True)
+    expected = quaternions(rotations(structure["orientation"][titanium]) * turn)
+    np.testing.assert_allclose(found["orientation"][titanium], expected, atol=1e-6)
+    again = save(tmp_path / "b.dream3d", oxford.replace(fields=found.fields, crystals=found.crystals))
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_frame_that_is_not_that_of_the_grid_is_warned_of(tmp_path: Path) -> None:
+    structure = polycrystal().replace(source={"euler_frame": "edax"})
+    with pytest.warns(UserWarning, match="orientations are in the frame 'edax'"):
+        save(tmp_path / "a.dream3d", structure)
+    assert only(tmp_path / "a.dream3d").source["euler_frame"] == "edax"
 
 
 def test_slice_is_as_thick_as_a_pixel_is_wide(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.orientations import to_euler
 from microgen.io import header
 from microgen.io.ebsd import NOT_INDEXED
+from microgen.io.grainwise import along_a, warn_of_frame
 
 Array = NDArray[Any]
 
@@ -73,8 +74,11 @@ def write(
     -----
     A picture becomes a grid of one slice, as thick as a pixel is wide. Number 0 of a phase means "no phase" in
     DREAM.3D: phases that count from 0 are written from 1. Where there is no field ``phase``, all cells get number 1.
-    Orientations are written as Euler angles and as quaternions, both in single precision.
+    Orientations are written as Euler angles and as quaternions, both in single precision, in the frame they are in, of
+    crystals whose x lies along a.
     """
+    warn_of_frame(structure)
+    structure = along_a(structure)
     text = header.dumps(structure, recipe)
     if len(text) > _LARGEST_HEADER:
         raise InputError(f"its header has {len(text)} characters, more than the {_LARGEST_HEADER} a .dream3d holds")
