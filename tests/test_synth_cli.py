@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from microgen import io
 from microgen.cli.synth import command, make
+from microgen.core.frames import to_map_frame
 from microgen.synth import KINDS, polycrystal, render_micrograph
 
 COMMON = ["--size", "48x64", "--pixel-size-um", "0.5"]
@@ -106,3 +107,59 @@ def test_refusals_say_what_to_do(tmp_path: Path, arguments: list[str], says: str
     assert result.exit_code != 0
     assert says in result.output + str(result.exception)
     assert not list(out.glob("*"))
+
+
+TWINNED = ["--diameter-um", "8", "--diameter-std-um", "2", "--phases", "austenite=0.6,ferrite=0.4", "--texture"]
+TWINNED += ["0.5*cube:8+0.5*random", "--twins", "0.3", "--twin-width-um", "1.2", "--twin-phase", "austenite"]
+
+
+def test_formats_offered_can_be_written() -> None:
+    from microgen.cli.synth import FORMATS
+
+    assert all(hasattr(io.FORMATS[f".{ending}"], "write") for ending in FORMATS)
+
+
+@pytest.mark.parametrize("ending", ["h5", "ang", "dream3d"])
+def test_twinned_crystals_come_back_from_files(tmp_path: Path, ending: str) -> None:
+    result = run("polycrystal", str(tmp_path), *COMMON, *TWINNED, "--format", ending)
+    assert result.exit_code == 0, result.output
+    (back,) = io.read(tmp_path / f"seed_000000.{ending}")
+    recipe = io.read_recipe(tmp_path / f"seed_000000.{ending}")
+    assert recipe is not None
+    again = make(recipe)
+    np.testing.assert_array_equal(back["phase"], again["phase"])
+    in_map = to_map_frame(back["orientation"], back.source["euler_frame"])
+    assert np.abs(np.abs((in_map * again["orientation"]).sum(axis=-1)) - 1).max() < 1e-4
+    assert set(back.crystals) == {"austenite", "ferrite"}
+    assert json.loads(run("polycrystal", str(tmp_path), *COMMON, *TWINNED, "--format", ending).stdout)["made"] == 0
+
+
+def test_a_formula_makes_a_gradient(tmp_path: Path) -> None:
+    arguments = ["--size", "128x128", "--pixel-size-um", "1", "--grain-size-um", "4 + 16*y", "--format", "h5"]
+    assert run("polycrystal", str(tmp_path), *arguments).exit_code == 0
+    (made,) = io.read(tmp_path / "seed_000000.h5")
+    assert len(np.unique(made["grain"][:40])) > 3 * len(np.unique(made["grain"][-40:]))
+    assert "intensity" in made
+
+
+def test_rolled_grains_of_a_volume(tmp_path: Path) -> None:
+    arguments = ["--size", "24x24x24", "--pixel-size-um", "1", "--diameter-um", "7", "--aspect-ratio", "1,2,4"]
+    assert run("polycrystal", str(tmp_path), *arguments, "--direction-deg", "30,0,0").exit_code == 0
+    assert io.read(tmp_path / "seed_000000.h5")[0]["grain"].max() > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--grain-size-um", "3", "--diameter-um", "3"], "--diameter-um"),
+        (["--grain-size-um", "3", "--twins", "0.2"], "go together"),
+        (["--grain-size-um", "x.real"], "cannot use"),
+        (["--diameter-um", "6", "--phases", "iron=much"], "NAME=SHARE"),
+        (["--diameter-um", "6", "--phases", "kryptonite"], "known are"),
+        (["--diameter-um", "6", "--texture", "cubic"], "components are"),
+    ],
+)
+def test_wishes_for_polycrystals_that_do_not_fit(tmp_path: Path, arguments: list[str], says: str) -> None:
+    result = run("polycrystal", str(tmp_path / "out"), *COMMON, *arguments)
+    assert result.exit_code != 0
+    assert says in result.output + str(result.exception)
