@@ -79,7 +79,8 @@ def structure_tensor(
     spacing
         Micrometres per grid point along each axis.
     sigma_px
-        Standard deviation in grid points of the Gaussian whose derivatives give the gradient.
+        Standard deviation of the Gaussian whose derivatives give the gradient, in grid points along the axis with the
+        largest spacing; it is as many micrometres along the others, so that flat pixels look like no anisotropy.
     periodic
         The field wraps around.
     mask
@@ -98,10 +99,11 @@ def structure_tensor(
     (90, 1.0)
     """
     field = np.asarray(values)
-    kept = None if mask is None else _undisturbed(np.asarray(mask, dtype=bool), sigma_px, periodic=periodic)
+    sigma = _widths(sigma_px, checked_spacing(spacing, field.ndim))
+    kept = None if mask is None else _undisturbed(np.asarray(mask, dtype=bool), sigma, periodic=periodic)
     total, count = np.zeros((field.ndim, field.ndim)), 0
-    for slab, near, core in _slabs(field.shape, int(_TRUNCATE * sigma_px + 0.5), periodic=periodic):
-        gradients = [g[core] for g in _gradients(field[near], spacing, sigma_px, periodic=periodic)]
+    for slab, near, core in _slabs(field.shape, int(_TRUNCATE * sigma[0] + 0.5), periodic=periodic):
+        gradients = [g[core] for g in _gradients(field[near], spacing, sigma, periodic=periodic)]
         rows = np.stack([g.ravel() if kept is None else g[kept[slab]] for g in gradients])
         total += rows @ rows.T
         count += rows.shape[1]
@@ -139,7 +141,7 @@ def local_direction(
     """
     if np.ndim(values) != 2:
         raise InputError(f"a map of directions needs a picture (Y, X), got {np.ndim(values)} axes")
-    along_y, along_x = _gradients(values, spacing, sigma_px, periodic=periodic)
+    along_y, along_x = _gradients(values, spacing, _widths(sigma_px, spacing), periodic=periodic)
     sigma = [window_um / 2.3548 / s for s in checked_spacing(spacing, 2)]
     mode = "wrap" if periodic else "nearest"
     yy, yx, xx = (ndimage.gaussian_filter(p, sigma, mode=mode) for p in (along_y**2, along_y * along_x, along_x**2))
@@ -151,6 +153,11 @@ def local_direction(
 def _direction(yy: Any, yx: Any, xx: Any) -> Any:
     """Angle of the eigenvector of the smallest eigenvalue: a quarter turn from the mean gradient."""
     return np.rad2deg(0.5 * np.arctan2(2 * yx, xx - yy) + np.pi / 2) % 180
+
+
+def _widths(sigma_px: float, spacing: Sequence[float]) -> tuple[float, ...]:
+    """Standard deviations in grid points along each axis that are equal in micrometres."""
+    return tuple(sigma_px * max(spacing) / s for s in spacing)
 
 
 def _slabs(shape: tuple[int, ...], reach: int, *, periodic: bool) -> Iterator[tuple[slice, Any, slice]]:
@@ -170,7 +177,7 @@ def _slabs(shape: tuple[int, ...], reach: int, *, periodic: bool) -> Iterator[tu
 
 
 def _gradients(
-    values: NDArray[Any], spacing: Sequence[float], sigma: float, *, periodic: bool
+    values: NDArray[Any], spacing: Sequence[float], sigma: Sequence[float], *, periodic: bool
 ) -> list[NDArray[np.float64]]:
     field = np.asarray(values, dtype=np.float64)
     step = checked_spacing(spacing, field.ndim)
@@ -184,9 +191,9 @@ def _gradients(
     ]
 
 
-def _undisturbed(valid: NDArray[np.bool_], sigma: float, *, periodic: bool) -> NDArray[np.bool_]:
+def _undisturbed(valid: NDArray[np.bool_], sigma: Sequence[float], *, periodic: bool) -> NDArray[np.bool_]:
     """Points whose whole neighbourhood under the Gaussian is valid."""
-    size = 2 * int(_TRUNCATE * sigma + 0.5) + 1
+    size = [2 * int(_TRUNCATE * s + 0.5) + 1 for s in sigma]
     kept = ndimage.minimum_filter(valid, size, mode="wrap" if periodic else "nearest")
     if not kept.any():
         raise InputError("the mask leaves no point with a valid neighbourhood")
