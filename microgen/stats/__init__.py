@@ -11,7 +11,9 @@ from microgen.stats.measuring import applicable, measure
 from microgen.stats.orientation import StructureTensor, local_direction, structure_tensor
 from microgen.stats.phases import phase_fraction, specific_surface
 from microgen.stats.pooling import pool
+from microgen.stats.pores import local_thickness, thickness_distribution
 from microgen.stats.spectrum import correlation_length, power_spectrum
+from microgen.stats.topology import Connectivity, betti_numbers, connectivity, euler_density, euler_number
 
 __all__ = [
     "DESCRIPTORS",
@@ -21,13 +23,19 @@ __all__ = [
     "bootstrap_ci",
     "circular_mean",
     "measure",
+    "Connectivity",
     "Curve",
     "StructureTensor",
+    "betti_numbers",
     "chord_lengths",
+    "connectivity",
     "correlate",
     "correlation_length",
+    "euler_density",
+    "euler_number",
     "lineal_path",
     "local_direction",
+    "local_thickness",
     "mean_chord_length",
     "phase_fraction",
     "pool",
@@ -36,4 +44,5 @@ __all__ = [
     "segment_orientation",
     "specific_surface",
     "structure_tensor",
+    "thickness_distribution",
 ]
