@@ -178,7 +178,7 @@ def test_a_picture_of_one_grain_gives_a_finite_lower_bound() -> None:
         grains.intercepts(np.ones((20, 40), dtype=int), spacing=0.5)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.ones((4, 4, 4), dtype=int), np.ones((4, 4), dtype=bool)])
+@pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.ones(4, dtype=int), np.ones((4, 4), dtype=bool)])
 def test_unusable_pictures_are_refused(bad: NDArray[np.generic]) -> None:
     with pytest.raises(InputError):
         grains.mean_intercept_um(bad, spacing=1.0)

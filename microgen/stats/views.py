@@ -12,6 +12,7 @@ from microgen.core import InputError, Microstructure
 from microgen.core.orientations import NOT_INDEXED
 from microgen.stats.boundaries import segment
 from microgen.stats.ebsd import filled, holes, indexed, segment_orientation
+from microgen.stats.grains import label_grains
 from microgen.stats.misorientation import boundary_disorientation, kam
 
 Array = NDArray[Any]
@@ -35,8 +36,8 @@ class Views:
         The phase of interest as 0 and 1; else the intensity; else the inside of grains as 0 and 1, boundaries drawn on
         both sides.
     grains
-        Labels of the field ``grain``, else boundaries: the field ``boundary``; else the grains of the field
-        ``orientation``; else boundaries found in a picture's ``intensity``, but not where there are phases.
+        Grain numbers that fill the grid: of the field ``grain``, else within the field ``boundary``; else of the field
+        ``orientation``; else within boundaries found in a picture's ``intensity``, but not where there are phases.
     intensity
         The field ``intensity``.
     disorientation
@@ -133,6 +134,11 @@ class Views:
 
     @cached_property
     def grains(self) -> Array:
+        return label_grains(self.drawn, periodic=self.periodic)
+
+    @cached_property
+    def drawn(self) -> Array:
+        """Boundary mask or grain numbers, as they come."""
         m = self.microstructure
         if "grain" in m or ("orientation" in m and "boundary" not in m):
             partly = self.valid is not None or "grain" not in m
@@ -166,16 +172,16 @@ class Views:
     def region(self) -> Array:
         if not self.of_grains:
             return self.phase
-        return ~self.grains if self.grains.dtype == bool else interior(self.grains, periodic=self.periodic)
+        return ~self.drawn if self.drawn.dtype == bool else interior(self.drawn, periodic=self.periodic)
 
     @cached_property
     def signal(self) -> Array:
         m = self.microstructure
         if "phase" not in m and "orientation" not in m and "intensity" in m:
             return self.intensity
-        if self.of_grains and self.grains.dtype != bool:
+        if self.of_grains and self.drawn.dtype != bool:
             # lines on one side of the boundaries are thicker along one diagonal, which looks like a texture
-            backwards = np.flip(interior(np.flip(self.grains), periodic=self.periodic))
+            backwards = np.flip(interior(np.flip(self.drawn), periodic=self.periodic))
             return (self.region & backwards).astype(np.float32)
         return self.region.astype(np.float32)
 
