@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-import subprocess
-import sys
 import textwrap
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -375,66 +371,6 @@ def test_user_block_before_the_file(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w", userblock_size=2048) as file:
         file["image"] = IMAGE
     np.testing.assert_array_equal(array(tmp_path / "a.h5"), IMAGE)
-
-
-def test_threads_read_at_the_same_time(good: Path) -> None:
-    found: list[bool] = []
-
-    def run() -> None:
-        found.extend(np.array_equal(array(good), IMAGE) for _ in range(5))
-
-    threads = [threading.Thread(target=run) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [True] * 30
-    assert len(sandbox_process._idle) <= 2
-
-
-def _sum_of(path: str, queue: multiprocessing.Queue) -> None:
-    queue.put(int(array(Path(path)).sum()))
-
-
-@pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_daemonic_children_read_too(method: str, good: Path) -> None:
-    """As in Dask's workers and torch's loaders: a daemon may start no multiprocessing child, a fork shares pipes."""
-    array(good)
-    context = multiprocessing.get_context(method)
-    queue = context.Queue()
-    process = context.Process(target=_sum_of, args=(str(good), queue), daemon=True)
-    process.start()
-    assert queue.get(timeout=60) == int(IMAGE.sum())
-    process.join(60)
-    assert process.exitcode == 0
-    np.testing.assert_array_equal(array(good), IMAGE)
-
-
-def test_a_script_without_main_guard(good: Path, tmp_path: Path) -> None:
-    """Its lines run once: the child never imports the script. Nor does the child outlive it."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nprint('once')\nfrom microgen.io import read, sandbox_process\n"
-        "assert sandbox_process._idle == []\nread(sys.argv[1], pixel_size_um=1)\n"
-        "print(sandbox_process._idle[0]._process.pid)\n",
-        encoding="utf-8",
-    )
-    done = subprocess.run([sys.executable, "-W", "error", script, good], capture_output=True, text=True, check=True)
-    once, pid = done.stdout.split()
-    assert (once, done.stderr) == ("once", "")
-    if os.name == "posix":
-        assert ended(int(pid))
-
-
-@posix
-def test_the_child_ends_with_a_parent_that_was_killed(good: Path, tmp_path: Path) -> None:
-    code = (
-        "import os, sys, signal\nfrom microgen.io import read, sandbox_process\nread(sys.argv[1], pixel_size_um=1)\n"
-        "print(sandbox_process._idle[0]._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, good], capture_output=True, text=True, check=False)
-    assert ended(int(done.stdout))
 
 
 def test_decimal() -> None:
