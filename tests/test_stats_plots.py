@@ -218,6 +218,21 @@ def test_histogram_is_a_density_in_percent() -> None:
     assert (data.values * np.diff(data.edges)).sum() == pytest.approx(100)
 
 
+def test_grain_sizes_by_number_by_area_and_log_normal() -> None:
+    d = np.concatenate([np.full(90, 1.0), np.full(10, 10.0)])
+    axis = grain_size_histogram(d, bins=2).axes[0]
+    number, area = (patch.get_data().values for patch in axis.patches)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(number, [90, 10])
+    np.testing.assert_allclose(area, [100 * 90 / 1090, 100 * 1000 / 1090])
+    x, y = (
+        np.asarray(v, float) for v in grain_size_histogram(np.exp(np.linspace(-4, 4, 99))).axes[0].lines[0].get_data()
+    )
+    wide = 8 / 20
+    sigma = np.linspace(-4, 4, 99).std()
+    assert y.max() == pytest.approx(100 * wide / (sigma * np.sqrt(2 * np.pi)), rel=1e-3)
+    assert x[y.argmax()] == pytest.approx(1, rel=0.03)
+
+
 def test_slice_of_a_volume() -> None:
     volume = Microstructure({"grain": np.arange(24).reshape(2, 3, 4)}, (3, 2, 1))
     flat = section(volume, 1)

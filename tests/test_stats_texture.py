@@ -162,9 +162,10 @@ def test_pooled_poles_change_densities_by_less_than_said() -> None:
     fewer, weights = pooled(poles, np.ones(len(poles)))
     assert len(fewer) < len(poles) / 2
     assert weights.sum() == len(poles)
-    exact = np.concatenate([sphere_density(part, np.ones(len(part)), at, kappa) for part in np.split(poles, 2)])
-    exact = exact.reshape(2, -1).mean(axis=0)
-    found = sphere_density(poles, np.ones(len(poles)), at, kappa)
+    each = random.uniform(0, 2, len(poles))
+    parts = zip(np.split(poles, 2), np.split(each, 2), strict=True)
+    exact = sum(sphere_density(part, share, at, kappa) * share.sum() for part, share in parts) / each.sum()
+    found = sphere_density(poles, each, at, kappa)
     assert np.abs(found - exact).max() < 3e-3 * exact.max()
 
 
