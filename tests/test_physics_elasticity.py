@@ -283,6 +283,12 @@ def test_what_cannot_be_balanced_is_reported(monkeypatch: pytest.MonkeyPatch) ->
 LATTICES = {
     "Gyroid": lambda x, y, z: np.cos(x) * np.sin(y) + np.cos(y) * np.sin(z) + np.cos(z) * np.sin(x),
     "P": lambda x, y, z: np.cos(x) + np.cos(y) + np.cos(z),
+    "D": lambda x, y, z: (
+        np.sin(x) * np.sin(y) * np.sin(z)
+        + np.sin(x) * np.cos(y) * np.cos(z)
+        + np.cos(x) * np.sin(y) * np.cos(z)
+        + np.cos(x) * np.cos(y) * np.sin(z)
+    ),
     "IWP": lambda x, y, z: (
         2 * (np.cos(x) * np.cos(y) + np.cos(y) * np.cos(z) + np.cos(z) * np.cos(x))
         - (np.cos(2 * x) + np.cos(2 * y) + np.cos(2 * z))
@@ -292,7 +298,8 @@ LATTICES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "kind", "row"), [("Gyroid", "surf", 3), ("P", "surf", 4), ("IWP", "surf", 4), ("Gyroid", "endo", 5)]
+    ("name", "kind", "row"),
+    [("Gyroid", "surf", 3), ("P", "surf", 4), ("IWP", "surf", 4), ("Gyroid", "endo", 5), ("D", "surf", 3)],
 )
 def test_published_lattices(shared_data: Path, name: str, kind: str, row: int) -> None:
     """Voxel homogenisation of lattices with voids (Data in Brief 2023, doi:10.1016/j.dib.2023.109311), 2 GPa, 0.3."""
@@ -305,4 +312,4 @@ def test_published_lattices(shared_data: Path, name: str, kind: str, row: int) -
     table = np.array([VOID, isotropic(2e9, 0.3)])
     found = effective_stiffness(solid.astype(int), table, spacing=(1.0,) * 3, tolerance=1e-3)
     for i, j in ((0, 0), (0, 1), (3, 3)):
-        assert found[i, j] == pytest.approx(published[i, j], rel=0.025)
+        assert found[i, j] == pytest.approx(published[i, j], rel=0.035 if name == "D" else 0.02)
