@@ -177,3 +177,54 @@ def test_two_magnifications_of_one_steel_agree(shared_data: Path, low: str, high
         for name in (low, high)
     ]
     assert size[0] == pytest.approx(size[1], abs=0.3)
+
+
+@pytest.fixture
+def sponge() -> Any:
+    noise = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=(20, 24, 28)), 2)
+    return np.digitize(noise, np.quantile(noise, [0.5, 0.9])).astype(np.uint8)
+
+
+def test_volumes_with_named_phases_and_flat_voxels(tmp_path: Path, sponge: Any) -> None:
+    """The same volume as numpy file, raw numbers, pages and slices: the same numbers."""
+    np.save(tmp_path / "v.npy", sponge)
+    (tmp_path / "v.raw").write_bytes(sponge.tobytes())
+    tifffile.imwrite(tmp_path / "v.tif", sponge, photometric="minisblack")
+    (tmp_path / "slices").mkdir()
+    for number, page in enumerate(sponge):
+        Image.fromarray(page).save(tmp_path / "slices" / f"s{number}.png")
+    how = ("--pixel-size-um", "1,0.5,0.5", "--labels", "phase", "--phase-names", "pore, grain,binder")
+    tables = [
+        run(tmp_path / "v.npy", *how),
+        run(tmp_path / "v.raw", *how, "--raw-shape", "20,24,28", "--raw-dtype", "uint8"),
+        run(tmp_path / "v.tif", *how, "--volume"),
+        run(tmp_path / "slices", *how, "--slices"),
+    ]
+    pictures = [table["pictures"][0] for table in tables]
+    assert all(p["shape"] == [20, 24, 28] and p["pixel_size"]["um"] == [1, 0.5, 0.5] for p in pictures)
+    assert all(p["descriptors"] == pictures[0]["descriptors"] for p in pictures)
+    found = pictures[0]["descriptors"]
+    assert found["phase_fraction:grain"]["value"] == np.mean(sponge == 1)
+    assert not [name for name in found if name.startswith("tortuosity")]
+    assert {"euler_number_density:pore", "local_thickness_um:binder", "percolating_share_z:pore"} <= set(found)
+
+
+def test_a_phase_that_does_not_percolate_has_no_tortuosity(tmp_path: Path) -> None:
+    layers = np.repeat(np.array([0, 1, 0, 1, 0], np.uint8), 4)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+    np.save(tmp_path / "layers.npy", layers)
+    how = ("--pixels", "--labels", "phase", "--only", "tortuosity_z", "--only", "tortuosity_x")
+    found = run(tmp_path / "layers.npy", *how)["pictures"][0]["descriptors"]
+    assert found["tortuosity_z"]["value"] is None
+    assert found["tortuosity_z"]["note"] == "infinite: the phase does not percolate along z"
+    assert found["tortuosity_x"]["value"] == pytest.approx(1)
+
+
+def test_slices_and_names_that_do_not_fit_are_refused(tmp_path: Path, sponge: Any) -> None:
+    np.save(tmp_path / "v.npy", sponge)
+    assert run(tmp_path / "v.npy", "--pixels", "--phase-names", "a,b", code=2)["error"]
+    assert run(tmp_path / "v.npy", "--pixels", "--labels", "phase", "--phase-names", "a,,b", code=2)["error"]
+    assert run(tmp_path, tmp_path / "v.npy", "--slices", "--pixels", code=2)["error"]
+    with pytest.raises(InputError, match="2 names are given for 3 phases"):
+        run(tmp_path / "v.npy", "--pixels", "--labels", "phase", "--phase-names", "a,b")
+    with pytest.raises(InputError, match="do not know their distance"):
+        run(tmp_path, "--slices")
