@@ -18,6 +18,7 @@ DISTRIBUTIONS = ("lognormal", "gamma", "normal")
 
 _TAIL = 1e-4  # share cut off at either end, so that no grain is absurdly small or large
 _NODES = 4096
+_DRAWINGS = 16
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ def draw(sizes: Sizes, random: np.random.Generator, content: float, ndim: int) -
     Returns
     -------
     NDArray[np.float64]
-        Areas or volumes in ascending order. They fill `content` exactly: all are changed by the same factor, which
-        differs from 1 by about the share of one grain.
+        Areas or volumes in ascending order. They fill `content` exactly: of a few drawings that which fills it best is
+        taken, and all are changed by the factor that is still missing.
 
     Raises
     ------
@@ -147,7 +148,9 @@ def draw(sizes: Sizes, random: np.random.Generator, content: float, ndim: int) -
     count = round(content / float(typical))
     if count < 4:
         raise InputError(f"the frame has room for {count} grains of {sizes.mean_um:g} um: make it larger")
-    contents = ball(sizes.quantiles((np.arange(count) + random.random(count)) / count), ndim)
+    # the few largest grains decide whether they fill the space
+    drawings = ball(sizes.quantiles((np.arange(count) + random.random((_DRAWINGS, count))) / count), ndim)
+    contents = drawings[np.argmin(np.abs(drawings.sum(axis=1) - content))]
     return np.asarray(contents * (content / contents.sum()))
 
 
