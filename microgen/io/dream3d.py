@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
-from microgen.core.orientations import from_euler
+from microgen.core.orientations import NOT_INDEXED, from_euler
 from microgen.io import dream3d_write, hdf5_array, header, sandbox
-from microgen.io.ebsd import NOT_INDEXED, Phase, crystal_of, ebsd_map, grid_text
+from microgen.io.ebsd import Phase, crystal_of, ebsd_map, grid_text
 from microgen.io.pixel_size import PixelSize
 from microgen.io.recording import Options, Recording
 from microgen.io.sandbox import Hdf5

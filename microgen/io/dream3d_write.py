@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.core.orientations import to_euler
+from microgen.core.orientations import NOT_INDEXED, to_euler
 from microgen.io import header
-from microgen.io.ebsd import NOT_INDEXED
 from microgen.io.grainwise import along_a, warn_of_frame
 
 Array = NDArray[Any]

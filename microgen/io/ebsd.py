@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import LAUE_GROUPS, Crystal, InputError, Microstructure
+from microgen.core.orientations import NOT_INDEXED
 from microgen.io.pixel_size import PixelSize
 from microgen.io.recording import Recording
 
 Array = NDArray[Any]
-
-NOT_INDEXED = "not indexed"
-"""Name of phase 0 of every map."""
 
 LAUE_NUMBERS: dict[int, str] = dict(enumerate(LAUE_GROUPS, 1))
 """Laue groups by the number that Oxford Instruments gives them, 1 to 11."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.io.ebsd import NOT_INDEXED, Phase
+from microgen.core.orientations import NOT_INDEXED
+from microgen.io.ebsd import Phase
 
 Array = NDArray[Any]
 

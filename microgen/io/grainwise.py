@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.core.orientations import mean_orientations, quaternions, rotations
-
-NOT_INDEXED = "not indexed"
+from microgen.core.orientations import NOT_INDEXED, mean_orientations, quaternions, rotations
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.crystals import crystals_from_json
-from microgen.core.orientations import from_euler
+from microgen.core.orientations import NOT_INDEXED, from_euler
 from microgen.core.recipe import RECIPE_KEY
 from microgen.io import header, numerals, own
 from microgen.io.pixel_size import sized
@@ -70,7 +70,7 @@ def _foreign(tesr: _Reader, fields: dict[str, NDArray[Any]]) -> Recording:
     if "orientation" in fields:
         source["euler_frame"] = "map"
         fields.setdefault("mask", (tesr.cells > 0).astype(np.uint8))
-    structure = Microstructure(fields, tesr.spacing, ("not indexed", *names), {}, source, crystals)
+    structure = Microstructure(fields, tesr.spacing, (NOT_INDEXED, *names), {}, source, crystals)
     return Recording(structure=structure, sizes=sized(tesr.spacing, "Neper voxel size, which has no unit,", "low"))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.lattice import parse_indices
-from microgen.core.orientations import random_orientations
+from microgen.core.orientations import NOT_INDEXED, random_orientations
 from microgen.core.seeds import rng
 from microgen.core.texture_components import IDEAL, ideal, on_fibre, scattered
 
@@ -183,7 +183,7 @@ def crystallise(
     grain = microstructure["grain"]
     wanted = [Phase(texture=phases)] if isinstance(phases, str) else [phases] if isinstance(phases, Phase) else phases
     names = [phase.name for phase in wanted]
-    if not names or len(set(names)) < len(names) or "not indexed" in names:
+    if not names or len(set(names)) < len(names) or NOT_INDEXED in names:
         raise InputError(f"phases need names of their own, got {', '.join(names) or 'none'}")
     random = rng(seed, _STREAM)
     sizes = np.bincount(grain.ravel())
@@ -199,7 +199,7 @@ def crystallise(
         phase=which[grain], mask=(grain > 0).astype(np.uint8), orientation=orientation[grain]
     )
     return made.replace(
-        phases=("not indexed", *names),
+        phases=(NOT_INDEXED, *names),
         crystals={phase.name: phase.symmetry for phase in wanted},
         source={**microstructure.source, "euler_frame": "map"},
     )
