@@ -13,13 +13,24 @@ from microgen.core import InputError
 
 from .options import parse_size, print_result, say
 
+KINDS = [
+    "polycrystal",
+    "grown-polycrystal",
+    "two-phase",
+    "two-phase-like",
+    "spinodal",
+    "phase-separated",
+    "particles",
+    "fibres",
+]
 FORMATS = ["png", "tif", "h5", "vti", "dream3d", "ang", "ctf", "damask.vti", "inp", "tesr"]
 MAPS = ("grain_size_um", "aspect_ratio", "direction_deg")  # what may be a formula of position
+WORDS = ("texture", "distribution", "twin_law", "twin_phase", "render")
 LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["polycrystal", "two-phase", "spinodal"]))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-n", "count", type=click.IntRange(min=1), help="Number of structures: short for --seeds 0-(n-1).")
 @click.option("--seeds", help="Which structures, like 0-9,15; one seed is one structure.  [default: 0]")
@@ -28,7 +39,11 @@ LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
 @click.option(
     "--grain-size-um", metavar="F|LOW:HIGH|FORMULA", help="Mean lineal intercept of the grains (polycrystal)."
 )
-@click.option("--diameter-um", metavar="F|LOW:HIGH", help="Or their mean equivalent diameter (Laguerre polycrystal).")
+@click.option(
+    "--diameter-um",
+    metavar="F|LOW:HIGH",
+    help="Mean equivalent diameter of the grains (Laguerre polycrystal) or particles; diameter of fibres.",
+)
 @click.option("--diameter-std-um", metavar="F|LOW:HIGH", help="Standard deviation of the equivalent diameters.")
 @click.option("--distribution", type=click.Choice(["lognormal", "gamma", "normal"]), help="Law of the diameters.")
 @click.option(
@@ -36,7 +51,9 @@ LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
 )
 @click.option("--walls", is_flag=True, default=None, help="Let grains of given diameters end at the edges.")
 @click.option(
-    "--aspect-ratio", metavar="F|LOW:HIGH|FORMULA", help="Length over width of the grains, or A,B,C along z,y,x."
+    "--aspect-ratio",
+    metavar="F|LOW:HIGH|FORMULA",
+    help="Length over width, or A,B,C along z,y,x (polycrystal).",
 )
 @click.option(
     "--direction-deg", metavar="F|LOW:HIGH|FORMULA", help="Direction of their length, 0 along x, or Euler angles."
@@ -50,11 +67,28 @@ LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
 @click.option(
     "--twin-law", type=click.Choice(["annealing", "tension"]), help="Sigma 3, or {10-12} of hexagonal metals."
 )
-@click.option("--fraction", metavar="F|LOW:HIGH", help="Fraction of phase 1 (two-phase, spinodal).")
-@click.option("--length-um", metavar="F|LOW:HIGH", help="Correlation length, or wavelength of a spinodal structure.")
+@click.option("--direction-std-deg", metavar="F|LOW:HIGH", help="Scatter of the direction (particles, fibres).")
+@click.option("--fraction", metavar="F|LOW:HIGH", help="Fraction of phase 1, or of particles or fibres.")
+@click.option(
+    "--length-um",
+    metavar="F|LOW:HIGH",
+    help="Correlation length (two-phase), wavelength (spinodal, phase-separated), length of fibres.",
+)
+@click.option("--length-std-um", metavar="F|LOW:HIGH", help="Standard deviation of the length of fibres.")
+@click.option("--gap-um", metavar="F|LOW:HIGH", help="Least distance of particles or fibres.")
+@click.option(
+    "--like",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Structure whose two-point statistics are copied (two-phase-like): phases, or gray split by Otsu.",
+)
+@click.option(
+    "--render",
+    type=click.Choice(["none", "optical", "backscatter", "ebsd"]),
+    help="Draw sections as pictures or maps.  [default: optical for polycrystals, else none]",
+)
 @click.option("--twin-phase", metavar="NAME", help="Phase that twins, where several could.")
 @click.option("--periodic/--not-periodic", default=None, help="Whether structures go on over their edges.")
-@click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: png, h5 in 3-D]")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: png, h5 in 3-D, ang for maps]")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 def command(
     kind: str,
@@ -67,16 +101,17 @@ def command(
     file_format: str | None,
     dry_run: bool,
     phases: str | None,
+    like: Path | None,
     **wishes: Any,
 ) -> None:
-    """Make classical synthetic microstructures: polycrystals and two-phase fields.
+    """Make classical synthetic microstructures: polycrystals, two-phase fields, particles and fibres.
 
     OUT gets one file per seed with its scale and its recipe. A polycrystal in 2-D is drawn as an etched micrograph
-    (.h5 keeps its grain numbers too; .ang, .ctf and .dream3d get its crystals). LOW:HIGH draws a value per seed, evenly
-    on a logarithmic scale. FORMULA makes a graded structure, x, y and z run from 0 to 1: "8 + 20*y".
-    Files that are there already and have the same recipe are kept.
+    (.h5 keeps its grain numbers too; .ang, .ctf and .dream3d get its crystals); --render draws others too.
+    LOW:HIGH draws a value per seed, evenly on a logarithmic scale. FORMULA makes a graded structure, x, y and z run
+    from 0 to 1: "8 + 20*y". Files that are there already and have the same recipe are kept.
     Library twins: microgen.synth.polycrystal, laguerre, graded_polycrystal, crystallise, twins, render_micrograph,
-    two_phase, spinodal.
+    two_phase, spinodal, two_phase_like, phase_separated, grown_polycrystal, particles, fibres, scan_ebsd.
 
     \b
     Example:  microgen synth polycrystal micrographs -n 20 --pixel-size-um 0.5 --grain-size-um 5:20
@@ -85,14 +120,18 @@ def command(
     """
     if kind == "polycrystal" and (wishes["grain_size_um"] is None) == (wishes["diameter_um"] is None):
         raise click.UsageError("a polycrystal needs --grain-size-um or --diameter-um")
+    if (kind == "two-phase-like") != (like is not None):
+        raise click.UsageError("two-phase-like needs --like FILE, and nothing else takes it")
     if (wishes["twins"] is None) != (wishes["twin_width_um"] is None):
         raise click.UsageError("--twins and --twin-width-um go together")
     shape = list(size)
-    ending = file_format or ("png" if len(shape) == 2 else "h5")
+    usual = "h5" if len(shape) == 3 else "ang" if wishes["render"] == "ebsd" else "png"
+    ending = file_format or usual
     base = {"kind": kind, "shape": shape, "spacing": [pixel_size_um] * len(shape)}
+    copied = {} if like is None else _statistics(like, pixel_size_um)
     jobs = []
     for seed in _seeds(count, seeds):
-        values = {name: _value(name, wish, seed) for name, wish in wishes.items() if wish is not None}
+        values = copied | {name: _value(name, wish, seed) for name, wish in wishes.items() if wish is not None}
         if phases is not None:
             values["phases"] = _shares(phases)
         if periodic is not None:
@@ -123,8 +162,24 @@ def _write(path: Path, details: dict[str, Any]) -> bool:
     now = recipe("synth", **details)
     if path.exists() and io.read_recipe(path) == now:
         return False
-    io.write(path, make(details), now)
+    made = make(details)
+    shown = next((name for name in ("intensity", "phase", "grain") if name in made), None)
+    io.write(path, made, now, field=shown if path.suffix in (".png", ".tif") else None)
     return True
+
+
+def _statistics(path: Path, pixel_size_um: float) -> dict[str, list[float]]:
+    """Two-point probability of a structure, to half of its width."""
+    from microgen.io import read
+    from microgen.stats import s2
+    from microgen.stats.interpret import thresholded
+
+    found = read(path, pixel_size_um=pixel_size_um)[0]
+    if "phase" not in found:
+        found = thresholded(found, "otsu")
+    curve = s2(found["phase"] == 1, spacing=found.spacing)
+    keep = curve.x <= curve.x[-1] / 2
+    return {"distance_um": curve.x[keep].tolist(), "s2": curve.y[keep].tolist()}
 
 
 def _seeds(count: int | None, seeds: str | None) -> list[int]:
@@ -137,7 +192,7 @@ def _seeds(count: int | None, seeds: str | None) -> list[int]:
 
 def _value(name: str, wish: Any, seed: int) -> Any:
     """Return words and counts as they are, and read numbers, ranges and formulas."""
-    if not isinstance(wish, str) or name in ("texture", "distribution", "twin_law", "twin_phase"):
+    if not isinstance(wish, str) or name in WORDS:
         return wish
     if name in MAPS and re.search(r"\b[xyz]\b", wish):
         return _formula(name, wish)

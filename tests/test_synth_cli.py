@@ -163,3 +163,83 @@ def test_wishes_for_polycrystals_that_do_not_fit(tmp_path: Path, arguments: list
     result = run("polycrystal", str(tmp_path / "out"), *COMMON, *arguments)
     assert result.exit_code != 0
     assert says in result.output + str(result.exception)
+
+
+@pytest.mark.parametrize("render", ["optical", "backscatter"])
+def test_any_section_can_be_drawn(render: str, tmp_path: Path) -> None:
+    size = ["--fraction", "0.3", "--diameter-um", "6", "--diameter-std-um", "1"]
+    result = run("particles", str(tmp_path), *COMMON, *size, "--render", render)
+    assert result.exit_code == 0, result.output
+    (picture,) = io.read(tmp_path / "seed_000000.png")
+    bright = picture["intensity"] > 128
+    made = make({**io.read_recipe(tmp_path / "seed_000000.png")})
+    agree = (bright == (made["phase"] == (0 if render == "optical" else 1))).mean()
+    assert agree > 0.9
+
+
+def test_a_scanned_map_is_an_ebsd_file(tmp_path: Path) -> None:
+    result = run("polycrystal", str(tmp_path), *COMMON, "--grain-size-um", "8", "--render", "ebsd")
+    assert result.exit_code == 0, result.output
+    (found,) = io.read(tmp_path / "seed_000000.ang")
+    assert 0 < (found["phase"] == 0).mean() < 0.5
+    assert len(np.unique(found["orientation"].reshape(-1, 4), axis=0)) > 1000  # noise
+
+
+def test_statistics_of_a_file_are_copied(tmp_path: Path) -> None:
+    run(
+        "two-phase",
+        str(tmp_path / "a"),
+        "--size",
+        "200x200",
+        "--pixel-size-um",
+        "1",
+        "--fraction",
+        "0.3",
+        "--length-um",
+        "6",
+    )
+    source = tmp_path / "a" / "seed_000000.png"
+    result = run(
+        "two-phase-like",
+        str(tmp_path / "b"),
+        "-n",
+        "4",
+        "--size",
+        "200x200",
+        "--pixel-size-um",
+        "1",
+        "--like",
+        str(source),
+    )
+    assert result.exit_code == 0, result.output
+    from microgen.stats import measure
+
+    names = ["phase_fraction", "correlation_length_um"]
+    found = [measure(io.read(path)[0], names, intervals=False) for path in io.find_inputs([tmp_path / "b"])]
+    assert np.mean([m["phase_fraction"].value for m in found]) == pytest.approx(0.3, abs=0.001)
+    original = measure(io.read(source)[0], names, intervals=False)["correlation_length_um"].value
+    assert np.mean([m["correlation_length_um"].value for m in found]) == pytest.approx(original, rel=0.1)
+    assert run("two-phase-like", str(tmp_path / "c"), *COMMON).exit_code == 2
+
+
+def test_small_structures_of_every_other_kind(tmp_path: Path) -> None:
+    wishes = {
+        "grown-polycrystal": ["--grain-size-um", "7"],
+        "phase-separated": ["--fraction", "0.4", "--length-um", "8"],
+        "fibres": [
+            "--fraction",
+            "0.1",
+            "--diameter-um",
+            "2",
+            "--length-um",
+            "8",
+            "--direction-deg",
+            "0",
+            "--direction-std-deg",
+            "5",
+        ],
+    }
+    for kind, options in wishes.items():
+        result = run(kind, str(tmp_path / kind), *COMMON, *options, "--format", "h5")
+        assert result.exit_code == 0, result.output
+        assert io.read(tmp_path / kind / "seed_000000.h5")[0].shape == (48, 64)

@@ -26,9 +26,9 @@ def touching(grain: np.ndarray) -> bool:
     ("shape", "fraction", "options"),
     [
         ((256, 256), 0.35, {}),
-        ((256, 256), 0.6, {"size_std_um": 3.0}),
+        ((256, 256), 0.6, {"diameter_std_um": 3.0}),
         ((256, 256), 0.3, {"aspect_ratio": 3.0}),
-        ((72, 72, 72), 0.2, {"size_std_um": 2.0}),
+        ((72, 72, 72), 0.2, {"diameter_std_um": 2.0}),
         ((72, 72, 72), 0.35, {}),
         ((72, 72, 72), 0.12, {"aspect_ratio": 2.0, "direction_deg": 45.0}),
     ],
@@ -41,7 +41,7 @@ def test_fraction_is_met_and_nothing_touches(shape: tuple[int, ...], fraction: f
 
 
 def test_sizes_follow_the_law() -> None:
-    made = particles(0, (512, 512), (0.5, 0.5), 0.4, 6.0, size_std_um=1.5)
+    made = particles(0, (512, 512), (0.5, 0.5), 0.4, 6.0, diameter_std_um=1.5)
     found = np.sort(diameters_um(made["grain"], (0.5, 0.5)))
     law = SizeDistribution(6.0, 1.5)
     assert found.mean() == pytest.approx(6.0, rel=0.02)
@@ -121,9 +121,9 @@ def test_same_seed_same_structure_and_other_seed_another() -> None:
         ({"fraction": 1.5}, "between 0 and 1"),
         ({"aspect_ratio": 0.5}, "at least 1"),
         ({"gap_um": -1.0}, "gap_um"),
-        ({"size_um": 0.0}, "positive"),
+        ({"diameter_um": 0.0}, "positive"),
     ],
 )
 def test_what_cannot_be_made_is_refused(options: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        particles(0, (64, 64), ONE, **{"fraction": 0.3, "size_um": 9.0, **options})
+        particles(0, (64, 64), ONE, **{"fraction": 0.3, "diameter_um": 9.0, **options})

@@ -107,7 +107,15 @@ def test_volumes_of_two_phases() -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_one_seed_is_one_structure(kind: str) -> None:
-    size = {"grain_size_um": 8.0} if kind == "polycrystal" else {"fraction": 0.3, "length_um": 5.0}
+    sizes = {
+        "polycrystal": {"grain_size_um": 8.0},
+        "grown-polycrystal": {"grain_size_um": 12.0},
+        "two-phase-like": {"distance_um": [0, 3, 6, 20], "s2": [0.4, 0.25, 0.2, 0.16]},
+        "phase-separated": {"fraction": 0.4, "length_um": 14.0},
+        "particles": {"fraction": 0.3, "diameter_um": 8.0},
+        "fibres": {"fraction": 0.15, "diameter_um": 3.0, "length_um": 14.0},
+    }
+    size = sizes.get(kind, {"fraction": 0.3, "length_um": 5.0})
     first, again, other = (KINDS[kind](seed, (48, 48), (1.0, 1.0), **size) for seed in (1, 1, 2))
     for name in first.fields:
         np.testing.assert_array_equal(first[name], again[name])

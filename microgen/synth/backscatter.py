@@ -16,7 +16,7 @@ from microgen.synth.surface import pits, scratches, uneven
 
 Float = NDArray[np.floating[Any]]
 
-_STREAM = 8
+_STREAM = 11
 _PLANES = (((1, 1, 1), 1.0), ((2, 0, 0), 0.8), ((2, 2, 0), 0.5))  # families of lattice planes, and their weight
 _BAND_DEG = 4.0  # half width of the band in which a plane channels
 

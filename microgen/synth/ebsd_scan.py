@@ -15,7 +15,7 @@ from microgen.synth.surface import pits, scratches
 
 Float = NDArray[np.floating[Any]]
 
-_STREAM = 9
+_STREAM = 12
 
 
 def scan_ebsd(

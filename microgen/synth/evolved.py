@@ -16,7 +16,7 @@ from microgen.synth.polycrystals import polycrystal
 
 Float = NDArray[np.floating[Any]]
 
-_STREAM = 7
+_STREAM = 10
 _WIDTHS = 16  # lengths of the separating structure in widths of the interface
 _NOISE = 0.05
 _GROWTH = 2.5  # final over first grain size: by then the start is forgotten

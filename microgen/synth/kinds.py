@@ -6,16 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from microgen.core import InputError, Microstructure
+from microgen.synth.backscatter import render_backscatter
+from microgen.synth.ebsd_scan import scan_ebsd
+from microgen.synth.evolved import grown_polycrystal, phase_separated
 from microgen.synth.graded import Map, graded_polycrystal
 from microgen.synth.laguerre import laguerre
+from microgen.synth.matched import two_phase_like
 from microgen.synth.micrographs import render_micrograph
+from microgen.synth.particles import fibres, particles
 from microgen.synth.polycrystals import polycrystal
 from microgen.synth.textures import Phase, crystallise
 from microgen.synth.twins import twins as with_twins
 from microgen.synth.two_phase import spinodal, two_phase
 
+RENDERINGS: dict[str, Callable[[int, Microstructure], Microstructure]] = {
+    "none": lambda seed, made: made,
+    "optical": render_micrograph,
+    "backscatter": render_backscatter,
+    "ebsd": scan_ebsd,
+}
+"""What a section can be looked at with, see :mod:`microgen.synth.micrographs` and its neighbours."""
 
-def etched_polycrystal(
+
+def any_polycrystal(
     seed: int,
     shape: Sequence[int],
     spacing: Sequence[float],
@@ -29,7 +42,7 @@ def etched_polycrystal(
     twin_phase: str | None = None,
     **options: Any,
 ) -> Microstructure:
-    """Make a polycrystal of any sort, and where it is a picture also its micrograph.
+    """Make a polycrystal of any sort.
 
     Parameters
     ----------
@@ -65,7 +78,31 @@ def etched_polycrystal(
         made = with_twins(seed, made, twins, twin_width_um, law=twin_law, phase=twin_phase, periodic=periodic)
     elif twin_width_um is not None:
         raise InputError("twin_width_um is for twins: say which fraction of the grains has them")
-    return render_micrograph(seed, made) if made.ndim == 2 else made
+    return made
+
+
+def grown(
+    seed: int, shape: Sequence[int], spacing: Sequence[float], *, texture: str | None = None, **options: Any
+) -> Microstructure:
+    """Make a polycrystal by grain growth, see :func:`microgen.synth.grown_polycrystal`, with crystals for a texture."""
+    made = grown_polycrystal(seed, shape, spacing, **options)
+    return made if texture is None else crystallise(seed, made, texture)
+
+
+def _drawn(make: Callable[..., Microstructure], usual: str) -> Callable[..., Microstructure]:
+    """Let a section be drawn as it looks; `usual` is what is done unasked, and only for sections."""
+
+    def kind(
+        seed: int, shape: Sequence[int], spacing: Sequence[float], *, render: str | None = None, **options: Any
+    ) -> Microstructure:
+        if render is not None and render not in RENDERINGS:
+            raise InputError(f"no rendering {render!r}; known are {', '.join(RENDERINGS)}")
+        if render == "ebsd" and make in (any_polycrystal, grown):
+            options.setdefault("texture", "random")
+        made = make(seed, shape, spacing, **options)
+        return RENDERINGS[render or (usual if made.ndim == 2 else "none")](seed, made)
+
+    return kind
 
 
 def _grains(
@@ -85,8 +122,13 @@ def _grains(
 
 
 KINDS: dict[str, Callable[..., Microstructure]] = {
-    "polycrystal": etched_polycrystal,
-    "two-phase": two_phase,
-    "spinodal": spinodal,
+    "polycrystal": _drawn(any_polycrystal, "optical"),
+    "grown-polycrystal": _drawn(grown, "optical"),
+    "two-phase": _drawn(two_phase, "none"),
+    "two-phase-like": _drawn(two_phase_like, "none"),
+    "spinodal": _drawn(spinodal, "none"),
+    "phase-separated": _drawn(phase_separated, "none"),
+    "particles": _drawn(particles, "none"),
+    "fibres": _drawn(fibres, "none"),
 }
-"""Each is called with seed, shape, spacing and its own parameters by name."""
+"""Each is called with seed, shape, spacing and its own parameters by name; ``render`` is a name of RENDERINGS."""

@@ -30,9 +30,9 @@ def particles(
     shape: Sequence[int],
     spacing: Sequence[float],
     fraction: float,
-    size_um: float,
+    diameter_um: float,
     *,
-    size_std_um: float = 0.0,
+    diameter_std_um: float = 0.0,
     distribution: str = "lognormal",
     aspect_ratio: float = 1.0,
     direction_deg: float | None = None,
@@ -55,7 +55,7 @@ def particles(
         Distance of grid points in micrometres along each axis.
     fraction
         Share of the particles, met to within what the grid can resolve.
-    size_um, size_std_um, distribution
+    diameter_um, diameter_std_um, distribution
         Mean and standard deviation of the equivalent diameter (circle of equal area, sphere of equal volume), and the
         law it follows, see :class:`microgen.synth.sizes.SizeDistribution`.
     aspect_ratio
@@ -95,7 +95,7 @@ def particles(
     """
     if not aspect_ratio >= 1:
         raise InputError(f"aspect_ratio is length over width, at least 1, got {aspect_ratio}")
-    law = SizeDistribution(size_um, size_std_um, distribution)
+    law = SizeDistribution(diameter_um, diameter_std_um, distribution)
     ndim = len(shape)
     widths = np.array([1.0, *[aspect_ratio ** (-1 / ndim)] * (ndim - 1)])
     widths[0] = aspect_ratio ** ((ndim - 1) / ndim)

@@ -68,7 +68,7 @@ def two_phase(
         return np.asarray(np.exp(-0.5 * (k * sigma) ** 2))
 
     field = _random_field(seed, shape, spacing, gaussian, margin_um=0 if periodic else 8 * sigma)
-    return _cut(field, spacing, fraction, {"generator": "two-phase", "seed": seed})
+    return cut(field, spacing, fraction, {"generator": "two-phase", "seed": seed})
 
 
 def spinodal(
@@ -100,7 +100,7 @@ def spinodal(
         return np.asarray(np.exp(-0.5 * ((k * length_um / (2 * np.pi) - 1) / _RING) ** 2))
 
     field = _random_field(seed, shape, spacing, ring, margin_um=0 if periodic else 3 * length_um)
-    return _cut(field, spacing, fraction, {"generator": "spinodal", "seed": seed})
+    return cut(field, spacing, fraction, {"generator": "spinodal", "seed": seed})
 
 
 def _check(shape: Sequence[int], spacing: Sequence[float], fraction: float, length_um: float) -> None:
@@ -146,7 +146,7 @@ def _random_field(
     return np.asarray(field[tuple(slice(n) for n in shape)])
 
 
-def _cut(field: Float, spacing: Sequence[float], fraction: float, source: dict[str, Any]) -> Microstructure:
+def cut(field: Float, spacing: Sequence[float], fraction: float, source: dict[str, Any]) -> Microstructure:
     """Give phase 1 to the largest values, exactly as many as the fraction asks for."""
     matrix = field.size - round(fraction * field.size)
     phase = np.zeros(field.size, dtype=np.uint8)
