@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
     "sample": "Ask a model for new structures by seed, condition and size.",
     "evaluate": "Compare generated structures with real ones and write the report.",
     "run": "Run a file of commands as steps, skipping what is up to date.",
-    "datasets": "List and show the data sets that come with microgen.",
+    "datasets": "List, show and fetch known data sets.",
     "info": "Say what a file of ours is and how it was made.",
     "reproduce": "Make an output again from the recipe inside it.",
     "doctor": "Check the installation and estimate the speed of this machine.",
