@@ -20,6 +20,7 @@ from microgen.core.orientations import disorientation_angle, from_euler, quatern
 from microgen.io import read
 from microgen.stats import measure
 from microgen.stats.ebsd import OrientationMap, filled, holes, indexed, segment_orientation
+from microgen.stats.views import Views
 
 
 def voronoi(seed: int, shape: tuple[int, ...], count: int) -> Any:
@@ -159,6 +160,48 @@ def test_gaps_are_told_by_their_width_in_micrometres() -> None:
     assert not holes(np.ones((4, 4), bool), spacing=(1, 1), width_um=1).any()
     assert holes(np.zeros((4, 4), bool), spacing=(1, 1), width_um=1).all()
     np.testing.assert_array_equal(filled(np.zeros((4, 4), int), spacing=(1, 1), width_um=9), 0)
+
+
+def test_gaps_across_a_periodic_frame_are_seen_whole() -> None:
+    labels = np.zeros((1, 12), np.int32)
+    labels[0, 3:6], labels[0, 6:10] = 1, 2  # a gap of 5 points, 2 of them behind the frame
+    around = filled(labels, spacing=(1, 1), width_um=np.inf, periodic=True)
+    assert around.tolist() == [[2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]]
+    assert filled(labels, spacing=(1, 1), width_um=np.inf).tolist() == [[1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]]
+    assert (filled(labels, spacing=(1, 1), width_um=4, periodic=True) == 0).sum() == 5
+    assert (filled(labels, spacing=(1, 1), width_um=5, periodic=True) == 0).sum() == 0
+
+
+@pytest.mark.parametrize("width", [1.0, 3.0, 6.0])
+@pytest.mark.parametrize("shape", [(30, 41), (12, 14, 13)])
+def test_gaps_of_a_periodic_structure_do_not_depend_on_the_frame(shape: tuple[int, ...], width: float) -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), 2, mode="wrap")
+    valid, roll, axes = noise < 0.1, tuple(n // 2 + 1 for n in shape), tuple(range(len(shape)))
+    spacing = (1.0, 0.5, 0.5)[: len(shape)]
+    still = holes(valid, spacing=spacing, width_um=width, periodic=True)
+    moved = holes(np.roll(valid, roll, axes), spacing=spacing, width_um=width, periodic=True)
+    np.testing.assert_array_equal(moved, np.roll(still, roll, axes))
+    tiled = holes(np.tile(valid, (3,) * len(shape)), spacing=spacing, width_um=width)
+    np.testing.assert_array_equal(still, tiled[tuple(slice(n, 2 * n) for n in shape)])
+    labels = np.where(valid, 7, 0)
+    assert ((filled(labels, spacing=spacing, width_um=width, periodic=True) == 0) == still).all()
+
+
+def test_a_periodic_map_is_filled_around_its_frame() -> None:
+    truth = np.repeat([[1, 1, 2, 2, 2, 1]], 6, axis=0).repeat(4, axis=1)
+    hole = np.zeros(truth.shape, bool)
+    hole[:, -3:] = hole[:, 0] = True
+    m = without(ebsd(truth), hole)
+    found = segment_orientation(m, fill_um=np.inf, periodic=True)
+    assert (found == [1] * 8 + [2] * 12 + [3] * 3 + [1]).all()  # of 4 points between 3 and 1, two each
+    wide = truth.repeat(3, axis=0).repeat(3, axis=1)
+    gap = np.zeros(wide.shape, bool)
+    gap[:, :4] = gap[:, -4:] = True  # 8 points wide, 4 on each side of the frame: no grain
+    found = measure(without(ebsd(wide), gap), ["grain_boundary_per_um"], periodic=True)
+    assert found["grain_boundary_per_um"].value > 0
+    views = Views(without(ebsd(wide), gap), 1, periodic=True)
+    assert views.known is not None
+    np.testing.assert_array_equal(~views.known, gap)
 
 
 def test_means_of_grains() -> None:

@@ -65,15 +65,25 @@ def _e2627(array: Array, **frame: Any) -> Measurement:
     return Measurement(found.astm_g, found.astm_g_ci95, found.count)
 
 
-def _neighbours(array: Array, **frame: Any) -> Measurement:
+def _neighbours(array: Array, *, within: Array | None = None, **frame: Any) -> Measurement:
     labels = grains.label_grains(array, periodic=frame["periodic"])
     network = grain_network(labels, **frame)
     whole = whole_grains(labels, periodic=frame["periodic"], mask=frame["mask"])
+    if within is not None:
+        whole = whole[np.isin(whole, np.unique(labels[within]))]
     return _of_values(network.neighbours[np.searchsorted(network.grains, whole)].astype(np.float64))
 
 
-def _boundary(array: Array, **frame: Any) -> float:
-    return grain_network(grains.label_grains(array, periodic=frame["periodic"]), **frame).per_um
+def _boundary(array: Array, *, within: Array | None = None, **frame: Any) -> float:
+    labels = grains.label_grains(array, periodic=frame["periodic"])
+    network = grain_network(labels, **frame)
+    if within is None:
+        return network.per_um
+    sides = np.isin(network.pairs, np.unique(labels[within])).mean(axis=1)
+    points = np.count_nonzero(within if frame["mask"] is None else within & frame["mask"])
+    if not points:
+        raise InputError("no grain of the phase lies inside the picture")
+    return float(sides @ network.size) / (points * float(np.prod(grains.spacing_um(frame["spacing"], labels.ndim))))
 
 
 def _junctions(array: Array, **frame: Any) -> float:

@@ -103,7 +103,12 @@ def grain_network(
 
 
 def triple_junctions_per_um2(
-    labels: Labels, *, spacing: float | Sequence[float], periodic: bool = False, mask: Mask | None = None
+    labels: Labels,
+    *,
+    spacing: float | Sequence[float],
+    periodic: bool = False,
+    mask: Mask | None = None,
+    within: Mask | None = None,
 ) -> float:
     """Triple points per area, in 3-D length of triple lines per volume; in 1/um^2 both.
 
@@ -114,6 +119,9 @@ def triple_junctions_per_um2(
     ----------
     labels, spacing, periodic, mask
         As for :func:`grain_network`.
+    within
+        True in some of the grains, those of one phase say. The result is then per area of theirs, and a window
+        counts by the share of its points there.
 
     References
     ----------
@@ -128,7 +136,7 @@ def triple_junctions_per_um2(
     grains = np.asarray(labels) if mask is None else np.where(mask, labels, 0)
     step = spacing_um(spacing, grains.ndim)
     densities = [
-        _junctions(grains, plane, periodic=periodic) / (step[plane[0]] * step[plane[1]])
+        _junctions(grains, within, plane, periodic=periodic) / (step[plane[0]] * step[plane[1]])
         for plane in itertools.combinations(range(grains.ndim), 2)
     ]
     return float(np.mean(densities)) * (1 if grains.ndim == 2 else 2)
@@ -155,19 +163,25 @@ def _crossed(
     return keys, counts, len(one) / max(int(known.sum()), 1)
 
 
-def _junctions(grains: Labels, plane: tuple[int, int], *, periodic: bool) -> float:
+def _junctions(grains: Labels, within: Mask | None, plane: tuple[int, int], *, periodic: bool) -> float:
     """Triple points per known window of 2 x 2 points in a plane of two axes."""
-    steps = np.zeros((3, grains.ndim), np.intp)
-    steps[[0, 2], plane[0]] = 1
-    steps[[1, 2], plane[1]] = 1
-    if periodic:
-        corners = [grains, *(_ends(grains, step, periodic=True)[1] for step in steps)]
-    else:
-        ends = [slice(0, -1) if axis in plane else slice(None) for axis in range(grains.ndim)]
-        starts = [slice(1, None) if axis in plane else slice(None) for axis in range(grains.ndim)]
-        sides = [[starts[i] if step[i] else ends[i] for i in range(grains.ndim)] for step in (0 * steps[0], *steps)]
-        corners = [grains[tuple(side)] for side in sides]
-    a, b, c, d = corners
+    a, b, c, d = _corners(grains, plane, periodic=periodic)
     known = (a > 0) & (b > 0) & (c > 0) & (d > 0)
     distinct = (b != a).astype(np.int8) + ((c != a) & (c != b)) + ((d != a) & (d != b) & (d != c))
-    return float(np.maximum(distinct[known].astype(np.int64) - 1, 0).sum()) / max(int(known.sum()), 1)
+    points = np.maximum(distinct[known].astype(np.int64) - 1, 0)
+    if within is None:
+        return float(points.sum()) / max(len(points), 1)
+    share = np.sum(_corners(within, plane, periodic=periodic), axis=0)[known]
+    return float((points * share).sum()) / max(int(share.sum()), 1)
+
+
+def _corners(values: Labels | Mask, plane: tuple[int, int], *, periodic: bool) -> list[NDArray[Any]]:
+    """Values at the four points of each window of 2 x 2 in a plane of two axes."""
+    found: list[NDArray[Any]] = [values]
+    for axis in plane:
+        if periodic:
+            found += [np.roll(part, -1, axis) for part in found]
+        else:
+            low, high = ([slice(None)] * axis + [end] for end in (slice(0, -1), slice(1, None)))
+            found = [part[tuple(low)] for part in found] + [part[tuple(high)] for part in found]
+    return found

@@ -63,7 +63,12 @@ class GrainTable:
 
 
 def grain_table(
-    boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False, mask: NDArray[np.bool_] | None = None
+    boundary: NDArray[Any],
+    *,
+    spacing: Spacing,
+    periodic: bool = False,
+    mask: NDArray[np.bool_] | None = None,
+    within: NDArray[np.bool_] | None = None,
 ) -> GrainTable:
     """Measure each whole grain.
 
@@ -77,6 +82,8 @@ def grain_table(
         The structure wraps around, so that every grain is whole. Grains must be shorter than the period.
     mask
         True where the structure is known; grains next to other parts are not whole.
+    within
+        True in the grains to be measured, those of one phase say.
 
     Examples
     --------
@@ -89,6 +96,8 @@ def grain_table(
     if mask is not None:
         grains = np.where(mask, grains, 0)
     whole = whole_grains(grains, periodic=periodic)
+    if within is not None:
+        whole = whole[np.isin(whole, np.unique(grains[within]))]
     points, second = _moments(grains, steps, periodic=periodic)
     size = np.asarray(points[whole] * float(np.prod(steps)), np.float64)
     ndim = grains.ndim
@@ -158,12 +167,13 @@ def e2627(
     smallest: int = E2627_SMALLEST,
     periodic: bool = False,
     mask: NDArray[np.bool_] | None = None,
+    within: NDArray[np.bool_] | None = None,
 ) -> AreaGrainSize:
     """Grain size of an orientation map after ASTM E2627: mean area of whole grains with at least 100 points.
 
     Parameters
     ----------
-    boundary, spacing, periodic, mask
+    boundary, spacing, periodic, mask, within
         As for :func:`grain_table`, in 2-D.
     smallest
         Least number of points of a grain; the standard says 100.
@@ -190,7 +200,7 @@ def e2627(
     """
     if np.asarray(boundary).ndim != 2:
         raise InputError("ASTM E2627 measures areas in a map (Y, X); take a section of a volume")
-    table = grain_table(boundary, spacing=spacing, periodic=periodic, mask=mask)
+    table = grain_table(boundary, spacing=spacing, periodic=periodic, mask=mask, within=within)
     area = table.size[table.points >= smallest]
     if len(area) < 2:
         raise InputError(f"fewer than two whole grains have {smallest} points; measure a larger or finer map")

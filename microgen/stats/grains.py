@@ -23,16 +23,12 @@ from scipy import ndimage, stats
 from skimage.measure import label
 
 from microgen.core import InputError
+from microgen.stats._grain_fields import AXES, STEPS, Field, fields
 from microgen.stats._labelling import interiors, joined
-from microgen.stats.phases import crossings
 
 Spacing = float | Sequence[float]
 Labels = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-_FIELD_INTERCEPTS = 5.0  # least side of a field in mean intercepts, so that fields are nearly independent
-_AXES = ("x", "y", "z")
-_STEPS = {"x": (0, 0, 1), "y": (0, 1, 0), "z": (1, 0, 0), "down": (0, 1, 1), "up": (0, 1, -1)}
 
 
 @dataclass(frozen=True)
@@ -155,8 +151,8 @@ def mean_intercept_um(
     """
     grains = label_grains(boundary, periodic=periodic)
     steps = spacing_um(spacing, grains.ndim)
-    density = _density(grains, steps, mask=mask, periodic=periodic)
-    return 1 / density if density > 0 else 2 * float(np.mean(np.multiply(grains.shape, steps)))
+    count, length = Field(grains, mask).crossed(steps, periodic=periodic)
+    return length / count if count else 2 * float(np.mean(np.multiply(grains.shape, steps)))
 
 
 def directional_intercepts_um(boundary: NDArray[Any], *, spacing: Spacing) -> dict[str, float]:
@@ -168,8 +164,8 @@ def directional_intercepts_um(boundary: NDArray[Any], *, spacing: Spacing) -> di
     """
     grains = _picture(label_grains(boundary))
     steps = spacing_um(spacing, 2)
-    densities = {name: _density(grains, steps, (name,)) for name in _STEPS if name != "z"}
-    return {name: 1 / density if density else float("inf") for name, density in densities.items()}
+    found = {name: Field(grains).crossed(steps, (name,)) for name in STEPS if name != "z"}
+    return {name: length / count if count else float("inf") for name, (count, length) in found.items()}
 
 
 def intercepts(
@@ -179,6 +175,7 @@ def intercepts(
     periodic: bool = False,
     diagonals: bool = False,
     mask: Mask | None = None,
+    within: Mask | None = None,
 ) -> GrainSize:
     """Grain size by the lineal intercept method (ASTM E112 and E1382), with all rows and columns as test lines.
 
@@ -189,6 +186,10 @@ def intercepts(
     diagonals
         Test along both diagonals of a picture too, for structures elongated obliquely. On a pixel grid the diagonals
         miss a few crossings near triple points, about 2 % where a grain spans 15 pixels.
+    within
+        True in the grains to be measured, those of one phase say. Their mean intercept is the length of test line in
+        them over the number of their intercepts: a boundary between two of them ends two intercepts, one to another
+        grain ends one, and so counts half.
 
     Examples
     --------
@@ -196,24 +197,28 @@ def intercepts(
     >>> intercepts(bricks, spacing=1.0, periodic=True).mean_um
     10.0
     """
-    grains = label_grains(boundary, periodic=periodic)
-    steps = spacing_um(spacing, grains.ndim)
-    lines = ("x", "y", "down", "up") if diagonals else _AXES[: grains.ndim]
-    count = sum(_crossed(grains, name, mask=mask, periodic=periodic)[0] for name in lines)
-    density = _density(grains, steps, lines, mask=mask, periodic=periodic)
-    if not density:
+    whole = Field(label_grains(boundary, periodic=periodic), mask, within)
+    steps = spacing_um(spacing, whole.grains.ndim)
+    lines = ("x", "y", "down", "up") if diagonals else AXES[: whole.grains.ndim]
+    count, length = whole.crossed(steps, lines, periodic=periodic)
+    if not count:
         raise InputError("no grain boundary is crossed in this picture, so it has no mean intercept")
-    fields = [_density(part, steps, lines, mask=known) for part, known in _fields(grains, steps, 1 / density, mask)]
-    return _summary("intercept", density, fields, count)
+    parts = [field.crossed(steps, lines) for field in fields(whole, steps, length / count)]
+    return _summary("intercept", count / length, parts, count)
 
 
 def planimetric(
-    boundary: NDArray[Any], *, spacing: Spacing, periodic: bool = False, mask: Mask | None = None
+    boundary: NDArray[Any],
+    *,
+    spacing: Spacing,
+    periodic: bool = False,
+    mask: Mask | None = None,
+    within: Mask | None = None,
 ) -> GrainSize:
     """Grain size by counting grains per area (ASTM E112, 10; Jeffries, Saltykov's rectangle).
 
     A grain inside counts 1, one cut by a side 1/2, one in a corner 1/4. With a `mask` every grain that the frame or
-    its outline cuts counts 1/2, as in Jeffries' circle.
+    its outline cuts counts 1/2, as in Jeffries' circle. Of a part `within` its grains are counted on its own area.
 
     Examples
     --------
@@ -221,16 +226,15 @@ def planimetric(
     >>> planimetric(bricks, spacing=1.0).count
     25.0
     """
-    grains = _picture(label_grains(boundary, periodic=periodic))
+    whole = Field(_picture(label_grains(boundary, periodic=periodic)), mask, within)
     steps = spacing_um(spacing, 2)
-    whole = periodic and mask is None
-    count = float(len(np.unique(grains))) if whole else _count(grains, mask)
+    count = whole.count(wraps=periodic and mask is None)
     if count <= 0:
         raise InputError("no grain is counted in this picture, so it has no mean grain area")
     pixel = steps[0] * steps[1]
-    mean = mean_intercept_um(grains, spacing=steps, mask=mask)
-    fields = [_count(f, known) / (_points(f, known) * pixel) for f, known in _fields(grains, steps, mean, mask)]
-    return _summary("planimetric", count / (_points(grains, mask) * pixel), fields, count)
+    mean = mean_intercept_um(whole.grains, spacing=steps, mask=mask)
+    parts = [(field.count(), field.points * pixel) for field in fields(whole, steps, mean)]
+    return _summary("planimetric", count / (whole.points * pixel), parts, count)
 
 
 def intercept_lengths_um(boundary: NDArray[Any], *, spacing: Spacing) -> NDArray[np.float64]:
@@ -297,57 +301,17 @@ def _picture(grains: Labels) -> Labels:
     return grains
 
 
-def _crossed(grains: Labels, line: str, *, mask: Mask | None = None, periodic: bool = False) -> tuple[int, int]:
-    """Boundaries crossed along a direction, and steps of test line."""
-    direction = np.array(_STEPS[line][-grains.ndim :], np.intp)
-    return crossings(grains, direction, periodic=periodic, mask=mask)
-
-
-def _density(
-    grains: Labels,
-    steps: Sequence[float],
-    lines: Sequence[str] | None = None,
-    *,
-    mask: Mask | None = None,
-    periodic: bool = False,
-) -> float:
-    """Boundaries crossed per micrometre of test line."""
-    count, length = 0, 0.0
-    for name in _AXES[: grains.ndim] if lines is None else lines:
-        crossed, pairs = _crossed(grains, name, mask=mask, periodic=periodic)
-        count += crossed
-        length += pairs * float(np.linalg.norm(np.multiply(_STEPS[name][-grains.ndim :], steps)))
-    return count / length
-
-
-def _fields(
-    grains: Labels, steps: Sequence[float], mean_um: float, mask: Mask | None = None
-) -> list[tuple[Labels, Mask | None]]:
-    """Cut a picture into non-overlapping fields, at least two along each axis; those hardly known are left out."""
-    fields: list[tuple[Labels, Mask | None]] = [(grains, mask)]
-    for axis, (n, step) in enumerate(zip(grains.shape, steps, strict=True)):
-        parts = max(2, int(n * step / (_FIELD_INTERCEPTS * mean_um)))
-        fields = [pair for part, known in fields for pair in _cut(part, known, parts, axis)]
-    known_fields = [(part, known) for part, known in fields if known is None or known.mean() >= 0.5]
-    if len(known_fields) < 2:
-        raise InputError("too little of the picture is known to measure a grain size; crop it to the known part")
-    return known_fields
-
-
-def _cut(part: Labels, known: Mask | None, parts: int, axis: int) -> list[tuple[Labels, Mask | None]]:
-    masks = [None] * parts if known is None else np.array_split(known, parts, axis)
-    return list(zip(np.array_split(part, parts, axis), masks, strict=True))
-
-
-def _summary(method: str, density: float, fields: list[float], count: float) -> GrainSize:
-    """Turn crossings per um, or grains per um^2, of the whole and of its fields into a grain size."""
+def _summary(method: str, density: float, parts: Sequence[tuple[float, float]], count: float) -> GrainSize:
+    """Turn crossings per um, or grains per um^2, into a grain size; parts say their number, and on how much."""
     power = 1.0 if method == "intercept" else 0.5
     mean = density**-power
-    relative = float(np.std(fields, ddof=1)) / density
-    half = float(stats.t.ppf(0.975, len(fields) - 1)) * relative / np.sqrt(len(fields))
-    low, high = (density * (1 + half)) ** -power, (density * max(1 - half, 0.05)) ** -power
+    counts, amounts = np.array(parts).T
+    # of a ratio: parts count by their size
+    relative = float(np.std(counts - density * amounts, ddof=1)) / (density * float(amounts.mean()))
+    half = float(stats.t.ppf(0.975, len(parts) - 1) * relative / np.sqrt(len(parts)))
+    low, high = float((density * (1 + half)) ** -power), float((density * max(1 - half, 0.05)) ** -power)
     std = mean * power * relative
-    return GrainSize(method, mean, std, (low, high), len(fields), count, *_numbers(method, mean, low, high))
+    return GrainSize(method, mean, std, (low, high), len(parts), count, *_numbers(method, mean, low, high))
 
 
 def _numbers(method: str, mean: float, low: float, high: float) -> tuple[float, tuple[float, float]]:
@@ -355,24 +319,3 @@ def _numbers(method: str, mean: float, low: float, high: float) -> tuple[float, 
         return astm_g_from_intercept(um) if method == "intercept" else astm_g_from_density(1e6 / um**2)
 
     return g(mean), (g(high), g(low))
-
-
-def _points(grains: Labels, mask: Mask | None) -> int:
-    return grains.size if mask is None else int(mask.sum())
-
-
-def _count(grains: Labels, mask: Mask | None = None) -> float:
-    """Grains in a rectangle: parts inside, less half for each stretch along a side, plus a quarter per corner."""
-    if mask is not None and not mask.all():
-        return _count_known(grains, mask)
-    parts = int(label(grains, background=-1, connectivity=2).max())
-    sides = [grains[0], grains[-1], grains[:, 0], grains[:, -1]]
-    stretches = sum(1 + int((side[1:] != side[:-1]).sum()) for side in sides)
-    return parts - stretches / 2 + 1
-
-
-def _count_known(grains: Labels, mask: Mask) -> float:
-    """Grains in a region of any outline: those inside, and half of those that its outline cuts."""
-    parts = label(np.where(mask, grains, -1), background=-1, connectivity=2)
-    rim = mask & ~ndimage.binary_erosion(mask)
-    return int(parts.max()) - len(np.unique(parts[rim])) / 2

@@ -182,7 +182,7 @@ def mean_chord_length(
     inside = _indicator(region, mask)
     step = checked_spacing(spacing, inside.ndim)
     valid = None if mask is None else np.asarray(mask, dtype=bool)
-    length, ends = 0.0, 0
+    length, ends = 0.0, 0.0
     for k in _axes(inside.ndim, axis):
         count, pairs = crossings(inside, np.eye(inside.ndim, dtype=int)[k], periodic=periodic, mask=valid)
         length, ends = length + pairs * step[k], ends + count

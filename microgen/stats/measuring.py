@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ def measure(
     microstructure: Microstructure,
     names: Iterable[str] | None = None,
     *,
-    phase: int | None = None,
+    phase: int | Sequence[int] | None = None,
     periodic: bool = False,
     intervals: bool = True,
 ) -> dict[str, Measurement]:
@@ -42,7 +42,9 @@ def measure(
         Names of :data:`DESCRIPTORS`.
     phase
         Index of the phase of interest, by default 1. With more than two phases and no choice, every phase is
-        measured and its name follows a colon: ``"phase_fraction:pores"``.
+        measured and its name follows a colon: ``"phase_fraction:pores"``; so is each of several that are chosen.
+        Grains of several phases are measured together, without a suffix, and those of each phase by themselves:
+        ``"grain_size_um:ferrite"``. Of one phase that is chosen, only its grains are measured.
     periodic
         The structure wraps around at the frame.
     intervals
@@ -66,14 +68,18 @@ def measure(
     >>> found["phase_fraction"].value, found["phase_fraction"].n
     (0.5, 16)
     """
+    chosen = regions(microstructure, phase)
+    whole = Views(microstructure, next(iter(chosen.values())), periodic=periodic)
+    rows = {name: DESCRIPTORS[name] for name in _wanted(names, whole)}
     results: dict[str, Measurement] = {}
-    for suffix, index in regions(microstructure, phase).items():
-        views = Views(microstructure, index, periodic=periodic)
-        for name in _wanted(names, views):
-            if not suffix or DESCRIPTORS[name].needs[0] in Views.OF_PHASE:
-                results[name + suffix] = _measured(DESCRIPTORS[name], views, intervals=intervals)
-            elif name not in results:
-                results[name] = _measured(DESCRIPTORS[name], views, intervals=intervals)
+    if "" not in chosen:
+        together = {name: d for name, d in rows.items() if d.needs[0] not in Views.OF_PHASE}
+        results = {name: _measured(d, whole, intervals=intervals) for name, d in together.items()}
+        rows = {name: d for name, d in rows.items() if d.needs[0] in Views.OF_PHASE | Views.OF_GRAINS}
+    apart = "" not in chosen or (phase is not None and whole.several_phases)
+    for suffix, index in chosen.items():
+        views = whole.of_phase(index, apart=apart)
+        results |= {name + suffix: _measured(d, views, intervals=intervals) for name, d in rows.items()}
     return results
 
 
@@ -134,12 +140,11 @@ def _with_interval(found: Measurement, descriptor: Descriptor, array: Array, vie
 
 def _tile_values(descriptor: Descriptor, array: Array, views: Views) -> Iterator[float]:
     """The descriptor of each tile of the picture; tiles that do not allow it are left out."""
-    frame = views.frame(descriptor.needs[0])
-    mask = frame["mask"]
+    frame = views.frame(descriptor.needs[0]) | {"periodic": False}
     for tile in tiles(array.shape[: views.microstructure.ndim]):
-        part = None if mask is None else mask[tile]
+        part = {name: v[tile] if isinstance(v, np.ndarray) else v for name, v in frame.items()}
         try:
-            found = descriptor.function(array[tile], spacing=frame["spacing"], periodic=False, mask=part)
+            found = descriptor.function(array[tile], **part)
         except InputError:
             continue
         value = found.value if isinstance(found, Measurement) else found

@@ -87,11 +87,16 @@ def crossings(
     *,
     periodic: bool = False,
     mask: NDArray[np.bool_] | None = None,
-) -> tuple[int, int]:
+    within: NDArray[np.bool_] | None = None,
+) -> tuple[float, float]:
     """Count the pairs of neighbours in one direction with different values, and all valid pairs.
+
+    Of a part `within` of the structure a pair counts half for each of its ends there.
 
     >>> crossings(np.array([[True, True, False]]), np.array([0, 1]))
     (1, 2)
+    >>> crossings(np.array([[True, True, False]]), np.array([0, 1]), within=np.array([[True, True, False]]))
+    (0.5, 1.5)
     """
     if periodic:
         near, far = (slice(None),) * inside.ndim, None
@@ -103,14 +108,19 @@ def crossings(
         return values[far] if far else np.roll(values, (-direction).tolist(), list(range(values.ndim)))
 
     different = inside[near] != moved(inside)
-    if mask is None:
-        pairs = different.size
+    both = None if mask is None else mask[near] & moved(mask)
+    if both is not None:
+        different &= both
+    if within is None:
+        count: float = int(np.count_nonzero(different))
+        pairs: float = different.size if both is None else int(np.count_nonzero(both))
     else:
-        both = mask[near] & moved(mask)
-        different, pairs = different & both, int(np.count_nonzero(both))
-    if pairs == 0:
+        ends = within[near].view(np.uint8) + moved(within).view(np.uint8)
+        count = float(ends[different].sum(dtype=np.int64)) / 2
+        pairs = float((ends if both is None else ends[both]).sum(dtype=np.int64)) / 2
+    if not pairs:
         raise InputError("there is no pair of valid neighbours to measure a surface with")
-    return int(np.count_nonzero(different)), pairs
+    return count, pairs
 
 
 def directions(ndim: int) -> NDArray[np.intp]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -47,6 +49,9 @@ class Views:
     indexed
         True where a map has an orientation.
 
+    Of a view `apart`, grains, disorientations and kernel averages are those of grains of the phase of interest: `frame`
+    says where these are. A grain is of the phase that most of its points are of.
+
     Examples
     --------
     >>> views = Views(Microstructure({"phase": np.eye(4, dtype=int)}, spacing=(1, 1)), 1)
@@ -55,12 +60,22 @@ class Views:
     """
 
     OF_PHASE: ClassVar[frozenset[str]] = frozenset({"phase", "region", "signal"})
+    OF_GRAINS: ClassVar[frozenset[str]] = frozenset({"grains", "disorientation", "kam"})
 
     def __init__(self, microstructure: Microstructure, phase: int, *, periodic: bool = False) -> None:
         self.microstructure = microstructure
         self.index = phase
         self.periodic = periodic
+        self.apart = False
         self.is_map = "orientation" in microstructure or NOT_INDEXED in microstructure.phases
+
+    def of_phase(self, index: int, *, apart: bool = False) -> Views:
+        """Return views of another phase; what does not depend on the phase is not made again."""
+        other = copy.copy(self)
+        for name in (*self.OF_PHASE, "within"):
+            other.__dict__.pop(name, None)
+        other.index, other.apart = index, apart
+        return other
 
     def has(self, name: str) -> bool:
         """Whether the fields allow a view."""
@@ -77,16 +92,21 @@ class Views:
 
     def get(self, name: str) -> Array:
         """Return a view by name."""
-        return np.asarray(getattr(self, name))
+        found = np.asarray(getattr(self, name))
+        if not self.apart or name not in ("disorientation", "kam"):
+            return found
+        inside = self.phase.reshape(self.phase.shape + (1,) * (found.ndim - self.phase.ndim))
+        return np.where(inside, found, np.float32(np.nan))
 
     def frame(self, name: str) -> dict[str, Any]:
-        """Spacing, periodicity, and the mask that goes with a view."""
+        """Spacing, periodicity, and the mask that goes with a view; where grains of the phase are, if apart."""
         mask = None
         if name == "grains" or (name in ("region", "signal") and self.of_grains):
             mask = self.known
         elif name in ("phase", "region", "signal", "intensity"):
             mask = self.valid
-        return {"spacing": self.microstructure.spacing, "periodic": self.periodic, "mask": mask}
+        frame = {"spacing": self.microstructure.spacing, "periodic": self.periodic, "mask": mask}
+        return frame | {"within": self.within} if self.apart and name == "grains" else frame
 
     def tells_nothing(self, name: str, need: str) -> bool:
         """Whether a descriptor measures the only phase of a map, whose shape is that of the frame."""
@@ -95,7 +115,12 @@ class Views:
     @cached_property
     def one_phase(self) -> bool:
         """Whether a map holds a single phase."""
-        return self.is_map and "phase" in self.microstructure and len(present_phases(self.microstructure)) < 2
+        return self.is_map and "phase" in self.microstructure and not self.several_phases
+
+    @cached_property
+    def several_phases(self) -> bool:
+        """Whether there is more than one phase."""
+        return "phase" in self.microstructure and len(present_phases(self.microstructure)) > 1
 
     @cached_property
     def of_grains(self) -> bool:
@@ -117,7 +142,7 @@ class Views:
         if self.valid is None:
             return None
         spacing = self.microstructure.spacing
-        gaps = holes(self.valid, spacing=spacing, width_um=WIDEST_GAP * max(spacing))
+        gaps = holes(self.valid, spacing=spacing, width_um=WIDEST_GAP * max(spacing), periodic=self.periodic)
         return ~gaps if gaps.any() else None
 
     @cached_property
@@ -142,7 +167,9 @@ class Views:
         m = self.microstructure
         if "grain" in m or ("orientation" in m and "boundary" not in m):
             partly = self.valid is not None or "grain" not in m
-            return filled(self.labels, spacing=m.spacing, width_um=np.inf) if partly else self.labels
+            if not partly:
+                return self.labels
+            return filled(self.labels, spacing=m.spacing, width_um=np.inf, periodic=self.periodic)
         if "boundary" in m:
             return m["boundary"].astype(bool)
         if self.valid is not None:
@@ -159,6 +186,20 @@ class Views:
         if not found.any():
             raise InputError(f"the map has no grain of {SMALLEST_GRAIN} points")
         return found
+
+    @cached_property
+    def phase_of_grains(self) -> Array:
+        """Phase that most of the indexed points of each grain are of, on the grid."""
+        m, grain = self.microstructure, self.grains
+        there = np.ones(m.shape, bool) if self.valid is None else self.valid
+        present = np.array(present_phases(m))
+        size = int(grain.max()) + 1
+        counts = [np.bincount(grain[there & (m["phase"] == index)], minlength=size) for index in present]
+        return np.asarray(present[np.argmax(counts, axis=0)][grain])
+
+    @cached_property
+    def within(self) -> Array:
+        return np.asarray(self.phase_of_grains == self.index)
 
     @cached_property
     def disorientation(self) -> Array:
@@ -208,20 +249,26 @@ def present_phases(microstructure: Microstructure) -> list[int]:
     return [int(value) for value in np.unique(values)]
 
 
-def regions(microstructure: Microstructure, phase: int | None) -> dict[str, int]:
-    """Phases to measure, by the suffix of their names: one without suffix, or all of more than two."""
+def regions(microstructure: Microstructure, phase: int | Sequence[int] | None) -> dict[str, int]:
+    """Phases to measure, by the suffix of their names: one without suffix, or several."""
     if "phase" not in microstructure:
         return {"": 1}
     present = present_phases(microstructure)
     phases = microstructure.phases
     if phase is not None:
+        chosen = [phase] if isinstance(phase, int) else list(phase)
         known = max(len(phases), max(present, default=0) + 1)
-        if not 0 <= phase < known:
-            raise InputError(f"there is no phase {phase}; the phases are 0 to {known - 1}")
-        return {"": phase}
+        for index in chosen:
+            if not 0 <= index < known:
+                raise InputError(f"there is no phase {index}; the phases are 0 to {known - 1}")
+        return {"": phase} if isinstance(phase, int) else _named(phases, chosen)
     if NOT_INDEXED in phases and len(present) < 2:
         return {"": present[0] if present else 1}
     if max(present) <= 1 and min(present) >= 0 and len(phases) <= 2:
         return {"": 1}
+    return _named(phases, present)
+
+
+def _named(phases: Sequence[str], indices: Sequence[int]) -> dict[str, int]:
     names = dict(enumerate(phases))
-    return {f":{names.get(index, index)}": index for index in present}
+    return {f":{names.get(index, index)}": index for index in indices}
