@@ -24,6 +24,7 @@ KINDS = [
     "fibres",
 ]
 FORMATS = ["png", "tif", "h5", "vti", "dream3d", "ang", "ctf", "damask.vti", "inp", "tesr"]
+NOISE = 0.1  # of the auto-covariance measured in one picture
 MAPS = ("grain_size_um", "aspect_ratio", "direction_deg")  # what may be a formula of position
 WORDS = ("texture", "distribution", "twin_law", "twin_phase", "render")
 LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
@@ -169,7 +170,9 @@ def _write(path: Path, details: dict[str, Any]) -> bool:
 
 
 def _statistics(path: Path, pixel_size_um: float) -> dict[str, list[float]]:
-    """Two-point probability of a structure, to half of its width."""
+    """Two-point probability of a structure, to where its covariance has faded into noise."""
+    import numpy as np
+
     from microgen.io import read
     from microgen.stats import s2
     from microgen.stats.interpret import thresholded
@@ -178,7 +181,8 @@ def _statistics(path: Path, pixel_size_um: float) -> dict[str, list[float]]:
     if "phase" not in found:
         found = thresholded(found, "otsu")
     curve = s2(found["phase"] == 1, spacing=found.spacing)
-    keep = curve.x <= curve.x[-1] / 2
+    covariance = (curve.y - curve.y[0] ** 2) / (curve.y[0] - curve.y[0] ** 2)
+    keep = curve.x <= 1.5 * curve.x[np.flatnonzero(np.abs(covariance) > NOISE)[-1]]
     return {"distance_um": curve.x[keep].tolist(), "s2": curve.y[keep].tolist()}
 
 

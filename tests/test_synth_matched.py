@@ -39,14 +39,14 @@ def test_the_statistics_are_met(fraction: float, law: str) -> None:
     made = [two_phase_like(seed, (160, 160), ONE, r, wanted) for seed in range(12)]
     x, found = mean_s2(made)
     near = x < 25
-    assert made[0].source["s2_lost"] < 0.02
+    assert made[0].source["s2_error"] < 0.005
     assert np.abs(found[near] - np.interp(x[near], r, wanted)).max() < 0.01
     assert all(m["phase"].mean() == pytest.approx(fraction, abs=1e-4) for m in made)
 
 
 def test_statistics_of_another_structure_are_copied_in_space_and_on_other_grids() -> None:
     r, wanted = mean_s2([two_phase(seed, (48, 48, 48), (1.0,) * 3, 0.35, 4.0) for seed in range(4)], (1.0,) * 3)
-    made = [two_phase_like(seed, (40, 80, 80), (1.2, 0.6, 0.6), r[:20], wanted[:20]) for seed in range(4)]
+    made = [two_phase_like(seed, (40, 80, 80), (1.2, 0.6, 0.6), r[:14], wanted[:14]) for seed in range(4)]
     x, found = mean_s2(made, (1.2, 0.6, 0.6))
     known = (x > 1.2) & (x < 10)  # nothing is known below the grid of the original
     assert np.abs(found[known] - np.interp(x[known], r, wanted)).max() < 0.02

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, special
+from scipy.interpolate import CubicSpline
 
 from microgen.core import InputError, Microstructure
 from microgen.core.seeds import rng
@@ -17,7 +18,8 @@ Float = NDArray[np.floating[Any]]
 
 _STREAM = 13
 _NODES = 4001
-_MOST_LOST = 0.1  # part of the spectrum that may be missing before the statistics are refused
+_ROUNDS = 40
+_MOST_OFF = 0.1  # of the normalised auto-covariance, before the statistics are refused
 
 
 def two_phase_like(
@@ -41,21 +43,26 @@ def two_phase_like(
         Distance of grid points in micrometres along each axis.
     distance_um, s2
         Probability that both ends of a step of this length lie in phase 1, from 0 (where it is the fraction of the
-        phase) upwards; beyond the last distance the ends are independent. As :func:`microgen.stats.s2` measures it.
+        phase) upwards, as :func:`microgen.stats.s2` measures it. Beyond the last distance nothing is prescribed.
     periodic
         False cuts the structure out of a larger one.
 
     Returns
     -------
     Microstructure
-        With the field ``phase``; the fraction is met exactly. ``source["s2_lost"]`` is the part of the spectrum that no
-        Gaussian field can have, 0 where the statistics can be met exactly (on average over seeds).
+        With the field ``phase``; the fraction is met exactly. ``source["s2_error"]`` is the largest difference to the
+        curve that remains on average over seeds, because no Gaussian field has just these statistics.
 
     Raises
     ------
     InputError
-        If the curve is no two-point probability, or no Gaussian random field comes near it (s2_lost above 0.1):
-        regular structures such as arrays of equal discs are not of this kind.
+        If the curve is no two-point probability, or no Gaussian random field comes near it (s2_error above a tenth of
+        ``s2[0] (1 - s2[0])``): regular structures such as arrays of equal discs are not of this kind.
+
+    Notes
+    -----
+    Measured curves are noisy, and a spectrum must not be negative. The nearest one that is not is found by turns:
+    negative parts are cut off, then the prescribed values are put back.
 
     References
     ----------
@@ -74,15 +81,20 @@ def two_phase_like(
     covariance = (probability - fraction**2) / (fraction * (1 - fraction))
     margin = 0.0 if periodic else float(distance[-1])
     wide = [n + int(np.ceil(margin / s)) for n, s in zip(shape, spacing, strict=True)]
-    power, lost = _power(distance, covariance, fraction, wide, spacing)
-    if lost > _MOST_LOST:
+    power, off = _power(distance, covariance, fraction, wide, spacing)
+    if off > _MOST_OFF:
         raise InputError(
-            f"no Gaussian random field has these two-point statistics, {lost:.0%} of its spectrum would be negative; "
-            "take another generator, such as particles"
+            f"no Gaussian random field has these two-point statistics, the nearest is off by {off:.2f} of "
+            "s2(0) - s2(0)^2; give fewer distances, or take another generator, such as particles"
         )
     white = fft.rfftn(rng(seed, _STREAM).standard_normal(wide), workers=-1)
     field = fft.irfftn(white * np.sqrt(power), wide, workers=-1)[tuple(slice(n) for n in shape)]
-    return cut(field, spacing, fraction, {"generator": "two-phase-like", "seed": seed, "s2_lost": round(lost, 6)})
+    return cut(
+        field,
+        spacing,
+        fraction,
+        {"generator": "two-phase-like", "seed": seed, "s2_error": round(off * fraction * (1 - fraction), 6)},
+    )
 
 
 def field_correlation(covariance: Float, fraction: float) -> Float:
@@ -105,12 +117,18 @@ def field_correlation(covariance: Float, fraction: float) -> Float:
     >>> field_correlation(np.array([1.0, 1 / 3, 0.0]), 0.5).round(6)  # 2 / pi arcsin(rho)
     array([1. , 0.5, 0. ])
     """
+    angle, total = _law(fraction)
+    return np.asarray(np.sin(np.interp(covariance, total, angle)))
+
+
+def _law(fraction: float) -> tuple[Float, Float]:
+    """Normalised auto-covariance of the cut as a function of the arc sine of the correlation of the field."""
     level = float(special.ndtri(fraction))
     angle = np.linspace(-np.pi / 2, np.pi / 2, _NODES)
-    rate = np.exp(-(level**2) / np.maximum(1 + np.sin(angle), 1e-15)) / (2 * np.pi)
-    total = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2 * np.diff(angle))])
-    total = (total - np.interp(0, angle, total)) / (fraction * (1 - fraction))
-    return np.asarray(np.sin(np.interp(covariance, total / total[-1], angle)))
+    rate = np.exp(-(level**2) / np.maximum(1 + np.sin(angle), 1e-15))
+    total = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2)])
+    total -= np.interp(0, angle, total)
+    return angle, total / total[-1]
 
 
 def _checked(distance_um: Sequence[float], s2: Sequence[float]) -> tuple[Float, Float]:
@@ -127,11 +145,19 @@ def _checked(distance_um: Sequence[float], s2: Sequence[float]) -> tuple[Float, 
 def _power(
     distance: Float, covariance: Float, fraction: float, shape: Sequence[int], spacing: Sequence[float]
 ) -> tuple[Float, float]:
-    """Spectral density of the field on a periodic grid, and the part of it that had to be cut off."""
+    """Spectral density of the field on a periodic grid, and the largest error of the covariance of its cut."""
     axes = [np.minimum(np.arange(n), n - np.arange(n)) * s for n, s in zip(shape, spacing, strict=True)]
     away = np.sqrt(sum(np.square(a) for a in np.meshgrid(*axes, indexing="ij", sparse=True)))
-    # S2, not the correlation of the field, is a straight line near 0, so it is S2 that is interpolated
-    wanted = field_correlation(np.interp(away, distance, covariance, right=0.0), fraction)
-    power = fft.rfftn(wanted, workers=-1).real
-    lost = -power[power < 0].sum() / np.abs(power).sum()
-    return np.maximum(power, 0), float(lost)
+    known = away <= distance[-1]
+    # a straight S2 near 0, as sharp interfaces have, is a correlation that starts flat
+    knots = field_correlation(covariance, fraction)
+    wanted = np.clip(CubicSpline(distance, knots, bc_type=((1, 0.0), (2, 0.0)))(away[known]), -1, 1)
+    correlation = np.zeros(tuple(shape))
+    for _ in range(_ROUNDS):
+        correlation[known] = wanted
+        power = np.maximum(fft.rfftn(correlation, workers=-1).real, 0)
+        correlation = fft.irfftn(power, shape, workers=-1)
+    correlation /= correlation.flat[0]
+    angle, law = _law(fraction)
+    found = np.interp(np.arcsin(np.clip(correlation[known], -1, 1)), angle, law)
+    return power, float(np.abs(found - np.interp(np.arcsin(wanted), angle, law)).max())
