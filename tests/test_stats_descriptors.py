@@ -77,7 +77,7 @@ def sample(name: str, *, turn: int = 0, roll: tuple[int, int] = (0, 0), scale: f
         return m.replace(fields=turned, spacing=(0.5 * scale, 0.5 * scale))
     make = FIELDS.get(need, blobs) if DESCRIPTORS[name].tiles else sponge
     field, values = ("boundary", outlines(voronoi(0))) if need == "grains" else (need, make(0))
-    field = "phase" if field in ("region", "signal") else field
+    field = "phase" if field in ("phase_points", "region", "signal") else field
     values = np.rot90(np.roll(values, roll, (0, 1)), turn)
     return Microstructure({field: values}, spacing=(0.5 * scale, 0.5 * scale))
 

@@ -18,8 +18,10 @@ from microgen.stats import grains, measure, pool
 from microgen.stats.grain_network import triple_junctions_per_um2
 from microgen.stats.grain_shapes import e2627, grain_table
 from microgen.stats.measuring import DESCRIPTORS
-from microgen.stats.phases import crossings
+from microgen.stats.phases import crossings, specific_surface
 from microgen.stats.views import Views
+from microgen.synth import Phase, crystallise, polycrystal
+from microgen.synth.ebsd_scan import scan_ebsd
 
 PHASES = ("not indexed", "ferrite", "austenite")
 CRYSTALS = {"ferrite": Crystal("m-3m"), "austenite": Crystal("m-3m")}
@@ -246,3 +248,32 @@ def test_ferrite_and_austenite_of_a_duplex_steel(shared_data: Path) -> None:
     # austenite is full of twins, ferrite is not
     assert found[names[1]].value < found[names[2]].value
     assert found["disorientation_deg:" + names[1].partition(":")[2]].value > 50
+
+
+def test_the_outline_of_a_phase_is_that_of_the_scanned_one() -> None:
+    """Nearly all points along boundaries are not indexed; without them the phase would have no outline."""
+    ratios: dict[str, list[float]] = {}
+    for seed in range(3):
+        truth = crystallise(
+            seed, polycrystal(seed, (160, 160), (0.5, 0.5), 8.0), [Phase("ferrite"), Phase("austenite")]
+        )
+        scan = scan_ebsd(seed, truth)
+        scan = scan.replace(fields={name: scan[name] for name in ("phase", "mask", "orientation")})
+        names = ["specific_surface_per_um", "chord_length_um", "local_thickness_um", "correlation_length_um"]
+        one, other = (measure(m, [*names, "grain_size_um", "phase_fraction"], intervals=False) for m in (truth, scan))
+        for name in one:
+            ratios.setdefault(name, []).append(other[name].value / one[name].value)
+        there = scan["mask"] == 1
+        assert other["phase_fraction:ferrite"].value == pytest.approx(np.mean(scan["phase"][there] == 1))
+    for name, values in ratios.items():
+        assert np.mean(values) == pytest.approx(1, abs=0.04), name
+
+
+def test_a_wide_gap_belongs_to_no_phase() -> None:
+    labels = voronoi(3, (120, 120), 40)
+    m = duplex(labels, np.arange(41) % 2 + 1)
+    gap = np.hypot(*(np.indices(labels.shape) - 60)) < 20
+    holed = m.with_fields(phase=np.where(gap, 0, m["phase"]), mask=np.where(gap, 0, m["mask"]))
+    how = {"spacing": m.spacing, "mask": ~gap}
+    expected = specific_surface(m["phase"] == 1, **how)
+    assert measure(holed)["specific_surface_per_um:ferrite"].value == pytest.approx(expected, rel=0.02)

@@ -24,7 +24,7 @@ def _chords(region: Array, **frame: Any) -> Measurement:
 
 
 ROWS: dict[str, Descriptor] = {
-    "phase_fraction": Descriptor(_fraction, "1", ("phase",), "scalar", "fraction of the phase"),
+    "phase_fraction": Descriptor(_fraction, "1", ("phase_points",), "scalar", "fraction of the phase"),
     "specific_surface_per_um": Descriptor(
         phases.specific_surface,
         "1/um",

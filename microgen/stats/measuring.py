@@ -96,7 +96,7 @@ def _wanted(names: Iterable[str] | None, views: Views) -> list[str]:
     known = _applicable(views)
     if names is None:
         rows = {name: DESCRIPTORS[name] for name in known}
-        return [name for name, d in rows.items() if not (d.costly or views.tells_nothing(name, d.needs[0]))]
+        return [name for name, d in rows.items() if not (d.costly or views.tells_nothing(d.needs[0]))]
     wanted = list(names)
     for name in wanted:
         if name not in DESCRIPTORS:

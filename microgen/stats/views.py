@@ -30,8 +30,11 @@ class Views:
 
     Attributes
     ----------
+    phase_points
+        True at points of the phase of interest; needs the field ``phase``. In a map only those that are indexed count.
     phase
-        True in the phase of interest; needs the field ``phase``.
+        True in the phase of interest. In a map narrow gaps go to the phase around them, as grains do: points that are
+        not indexed lie along boundaries, so that leaving them out would leave out the outline of the phase.
     region
         True in the phase of interest, or inside grains where there are no phases, or one only in a map.
     signal
@@ -59,7 +62,7 @@ class Views:
     (True, False, 4)
     """
 
-    OF_PHASE: ClassVar[frozenset[str]] = frozenset({"phase", "region", "signal"})
+    OF_PHASE: ClassVar[frozenset[str]] = frozenset({"phase_points", "phase", "region", "signal"})
     OF_GRAINS: ClassVar[frozenset[str]] = frozenset({"grains", "disorientation", "kam"})
 
     def __init__(self, microstructure: Microstructure, phase: int, *, periodic: bool = False) -> None:
@@ -80,7 +83,9 @@ class Views:
     def has(self, name: str) -> bool:
         """Whether the fields allow a view."""
         m = self.microstructure
-        if name in ("phase", "intensity"):
+        if name in ("phase", "phase_points"):
+            return "phase" in m
+        if name == "intensity":
             return name in m
         if name in ("disorientation", "kam"):
             return "orientation" in m
@@ -95,7 +100,7 @@ class Views:
         found = np.asarray(getattr(self, name))
         if not self.apart or name not in ("disorientation", "kam"):
             return found
-        inside = self.phase.reshape(self.phase.shape + (1,) * (found.ndim - self.phase.ndim))
+        inside = self.phase_points.reshape(self.phase_points.shape + (1,) * (found.ndim - self.phase_points.ndim))
         return np.where(inside, found, np.float32(np.nan))
 
     def frame(self, name: str) -> dict[str, Any]:
@@ -103,14 +108,16 @@ class Views:
         mask = None
         if name == "grains" or (name in ("region", "signal") and self.of_grains):
             mask = self.known
-        elif name in ("phase", "region", "signal", "intensity"):
+        elif name in ("phase", "region", "signal"):
+            mask = self.known if self.is_map else self.valid
+        elif name in ("phase_points", "intensity"):
             mask = self.valid
         frame = {"spacing": self.microstructure.spacing, "periodic": self.periodic, "mask": mask}
         return frame | {"within": self.within} if self.apart and name == "grains" else frame
 
-    def tells_nothing(self, name: str, need: str) -> bool:
-        """Whether a descriptor measures the only phase of a map, whose shape is that of the frame."""
-        return self.one_phase and need == "phase" and name != "phase_fraction"
+    def tells_nothing(self, need: str) -> bool:
+        """Whether a view shows the only phase of a map, whose shape is that of the frame."""
+        return self.one_phase and need == "phase"
 
     @cached_property
     def one_phase(self) -> bool:
@@ -146,8 +153,21 @@ class Views:
         return ~gaps if gaps.any() else None
 
     @cached_property
-    def phase(self) -> Array:
+    def phase_points(self) -> Array:
         return np.asarray(self.microstructure["phase"] == self.index)
+
+    @cached_property
+    def phase(self) -> Array:
+        return np.asarray(self.phases_filled == self.index)
+
+    @cached_property
+    def phases_filled(self) -> Array:
+        """The field ``phase``; in a map points that are not indexed have that of the nearest ones."""
+        m = self.microstructure
+        if not self.is_map or self.valid is None:
+            return m["phase"]
+        numbers = np.where(self.valid, m["phase"].astype(np.int32) + 1, 0)
+        return filled(numbers, spacing=m.spacing, width_um=np.inf, periodic=self.periodic) - 1
 
     @cached_property
     def intensity(self) -> Array:
