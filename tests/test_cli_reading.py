@@ -95,13 +95,13 @@ def test_prepare_keeps_phases_crystals_and_frame(tmp_path: Path) -> None:
         text = fakes.ang_text([line[:-1] + str(p) for line, p in zip(lines, phases, strict=True)], (80, 90))
         (folder / f"{k}.ang").write_text(text)
     out = tmp_path / "set.h5"
-    assert prepare([folder], out)["skipped"] is False
+    assert prepare([folder], out, field="phase")["skipped"] is False
     m = Dataset.open(out).read("0.ang")
     assert m.phases == ("not indexed", "Nickel", "Titanium (Alpha)")
     assert m.crystals["Nickel"] == fakes.NICKEL
     assert m.source["euler_frame"] == "edax"
-    assert prepare([folder], out)["skipped"] is True
-    again = prepare([folder], out, euler_frame="map")
+    assert prepare([folder], out, field="phase")["skipped"] is True
+    again = prepare([folder], out, field="phase", euler_frame="map")
     assert again["skipped"] is False
     assert Dataset.open(out).read("0.ang").source["euler_frame"] == "map"
     assert any("taken as 'map'" in warning for warning in again["warnings"])
@@ -113,8 +113,8 @@ def test_prepare_notices_that_the_other_half_of_a_pair_changed(tmp_path: Path) -
     table = helpers.records(7200)
     path = helpers.pair(tmp_path, header, table)
     out = tmp_path / "set.h5"
-    assert prepare([path], out, held_out=0)["skipped"] is False
-    assert prepare([path], out, held_out=0)["skipped"] is True
+    assert prepare([path], out, field="phase", held_out=0)["skipped"] is False
+    assert prepare([path], out, field="phase", held_out=0)["skipped"] is True
     table["phase"][:50] = 2
     path.with_suffix(".crc").write_bytes(table.tobytes())
-    assert prepare([path], out, held_out=0)["skipped"] is False
+    assert prepare([path], out, field="phase", held_out=0)["skipped"] is False

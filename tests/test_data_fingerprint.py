@@ -162,9 +162,18 @@ def test_volumes_and_labels_have_fingerprints_without_grains():
     json.dumps(made, allow_nan=False)
 
 
-def test_a_volume_with_an_empty_middle_has_no_lengths():
+def test_an_empty_slice_does_not_hide_the_length_of_a_volume():
     volume = np.random.default_rng(0).random((41, 40, 40))
+    whole = image_fingerprint("v", fakes.picture(volume), "intensity")["correlation_length_um"]
     volume[20] = 0.5
+    made = image_fingerprint("v", fakes.picture(volume), "intensity")
+    assert made["correlation_length_um"] == pytest.approx(whole, rel=0.1)
+    json.dumps(made, allow_nan=False)
+
+
+def test_a_volume_empty_in_all_its_sections_has_no_length():
+    volume = np.zeros((40, 40, 40))
+    volume[:5, :5, :5] = np.random.default_rng(0).random((5, 5, 5))
     made = image_fingerprint("v", fakes.picture(volume), "intensity")
     assert made["correlation_length_um"] is None
     assert summary([made], [], "intensity")["effective_samples"] is None

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from microgen.core import InputError
 from microgen.data import Plan, plan_path, read_plan, write_plan
 from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Range, TrainPlan
-from microgen.data.planning import (
-    GRAIN_PX,
-    MAX_UPSAMPLING,
-    MIN_GRAIN_PX,
-    REFERENCE_RATE,
-    estimate_minutes,
-    make_plan,
-    wanted_conditions,
-)
+from microgen.data.planning import REFERENCE_RATE, estimate_minutes, make_plan, wanted_conditions
+from microgen.data.scale import GRAIN_PX, MAX_UPSAMPLING, MIN_GRAIN_PX
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 RANGES = st.tuples(st.floats(1e-6, 1e3), st.floats(1.001, 100)).map(

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microgen.core import InputError, Microstructure
+from microgen.data.meaning import grain_cells, knows_grains
 from microgen.data.measures import boundaries
 from microgen.data.overlap import Overlap
 from microgen.data.resample import CATEGORICAL, resample
-from microgen.data.windows import intercepts
+from microgen.data.windows import Windows, intercepts
 from microgen.stats import correlation_length, structure_tensor
 
 BOUNDARY_CONTRAST = 3.5
@@ -46,13 +47,16 @@ def image_fingerprint(name: str, m: Microstructure, field: str) -> Report:
     -------
     dict
         Size, pixel size with its origin, contrast, noise, saturation, shading, correlation length, direction, and
-        for etched grains the mean lineal intercept; None where a quantity cannot be measured.
+        the mean lineal intercept of grains, known ones or etched ones; None where a quantity cannot be measured. Of
+        volumes noise and shading are those of the middle slice, the correlation length the median of those of three
+        sections across each axis.
     """
     values = m[field]
     section = values if m.ndim == 2 else values[len(values) // 2]
     gray = np.asarray(section, dtype=np.float32)
     gray = gray if gray.ndim == 2 else gray[..., 0]
-    xi = _correlation_length(gray, m.spacing[-2:])
+    sections = _sections(values, m.spacing) if m.ndim == 3 else {}
+    xi = _correlation_length(gray, m.spacing[-2:]) if m.ndim == 2 else _middle_length(sections)
     step = _working_step(gray.shape, m.spacing[-2:], xi)
     small = resample(gray, m.spacing[-2:], step)
     return {
@@ -69,8 +73,8 @@ def image_fingerprint(name: str, m: Microstructure, field: str) -> Report:
         "shading": shading(gray),
         "correlation_length_um": xi,
         "direction": direction(small, step),
-        "sections": _sections(values, m.spacing) if m.ndim == 3 else {},
-        "grains": _grains(gray, m.spacing, step) if m.ndim == 2 and field not in CATEGORICAL else None,
+        "sections": sections,
+        "grains": _grains_of(m, field, gray, step),
     }
 
 
@@ -127,15 +131,30 @@ def direction(gray: NDArray[Any], step: float) -> Report:
 
 
 def _sections(values: NDArray[Any], spacing: tuple[float, ...]) -> dict[str, list[Report]]:
-    """Directional statistics of three parallel sections of a volume across each axis, by their plane."""
+    """Directional statistics of three parallel sections of a volume across each axis, by their plane.
+
+    Each also has its ``correlation_length_um``.
+    """
     made: dict[str, list[Report]] = {}
     for across, plane in enumerate(("yx", "zx", "zy")):
         sides = tuple(s for axis, s in enumerate(spacing) if axis != across)
         n = values.shape[across]
         cuts = [np.take(values, n * k // 4, axis=across).astype(np.float32) for k in (1, 2, 3)]
         cuts = [cut if cut.ndim == 2 else cut[..., 0] for cut in cuts]
-        made[plane] = [direction(resample(c, sides, max(sides)), max(sides)) for c in cuts if np.ptp(c) > 0]
+        square = [resample(cut, sides, max(sides)) for cut in cuts if np.ptp(cut) > 0]
+        made[plane] = [_section(cut, max(sides)) for cut in square]
     return made
+
+
+def _section(cut: NDArray[Any], step: float) -> Report:
+    return {**direction(cut, step), "correlation_length_um": _correlation_length(cut, (step, step))}
+
+
+def _middle_length(sections: dict[str, list[Report]]) -> float | None:
+    """Median over all sections that have a correlation length."""
+    found = [s["correlation_length_um"] for plane in sections.values() for s in plane]
+    known = [length for length in found if length]
+    return float(np.median(known)) if known else None
 
 
 def symmetries(images: Sequence[Report]) -> list[str]:
@@ -191,7 +210,7 @@ def summary(images: Sequence[Report], overlaps: Sequence[Overlap], field: str) -
         "correlation_length_um": xi,
         "effective_samples": round(max(0.0, sum(areas) - twice) / xi**ndim) if xi else None,
         "grain_size_um": _range(sizes) if len(sizes) > len(images) / 2 else None,
-        "spacing_um": _range([max(i["spacing_um"][-2:]) for i in images]),
+        "spacing_um": _range([max(i["spacing_um"]) for i in images]),
         "symmetries": symmetries(images),
         "overlaps": [{**vars(o), "duplicate": o.duplicate} for o in overlaps],
         "images": list(images),
@@ -199,7 +218,7 @@ def summary(images: Sequence[Report], overlaps: Sequence[Overlap], field: str) -
 
 
 def _believed(grains: Report | None) -> bool:
-    return grains is not None and grains["boundary_contrast"] >= BOUNDARY_CONTRAST
+    return grains is not None and ("known" in grains or grains["boundary_contrast"] >= BOUNDARY_CONTRAST)
 
 
 def _index(images: Sequence[Report], name: str) -> int:
@@ -228,6 +247,30 @@ def _working_step(shape: tuple[int, ...], spacing: tuple[float, ...], xi: float 
     return float(max(*spacing, min((xi or 0.0) / 2, shortest / 64)))
 
 
+def _grains_of(m: Microstructure, field: str, gray: NDArray[Any], step: float) -> Report | None:
+    """Measure known grains; else, in a gray picture, etched ones."""
+    if field != "intensity" and knows_grains(m):
+        return _known_grains(m)
+    return _grains(gray, m.spacing, step) if m.ndim == 2 and field not in CATEGORICAL else None
+
+
+def _known_grains(m: Microstructure) -> Report:
+    step = max(m.spacing)
+    cells = resample(grain_cells(m), m.spacing, step, categorical=True).astype(np.int64)
+    windows = intercepts(cells, step)
+    mean = float(windows(np.zeros((1, m.ndim), dtype=int), cells.shape)[0])
+    crops = _crops(windows, mean, cells.shape, step)
+    return {"mean_intercept_um": mean, "crops_um": crops, "measured_at_um": step, "known": True}
+
+
+def _crops(windows: Windows, mean: float, shape: tuple[int, ...], step: float) -> Report:
+    """Spread of the mean intercept over boxes of about five intercepts."""
+    box = min(round(5 * mean / step), *shape)
+    axes = [np.arange(0, n - box + 1, max(1, box // 2)) for n in shape]
+    corners = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(shape))
+    return _percentiles(windows(corners, (box,) * len(shape)), p5=5, p50=50, p95=95)
+
+
 def _grains(gray: NDArray[Any], spacing: tuple[float, ...], step: float) -> Report | None:
     """Measure the grains with pixels of side `step`, and again with finer ones where grains span too few."""
     found = _grains_at(resample(gray, spacing, step), step)
@@ -246,12 +289,9 @@ def _grains_at(small: NDArray[Any], step: float) -> Report | None:
     mean = float(windows(np.zeros((1, 2), dtype=int), small.shape)[0])
     if mean < MIN_INTERCEPT_PX * step or mean > min(small.shape) * step / 2:
         return None
-    box = min(round(5 * mean / step), *small.shape)
-    axes = [np.arange(0, n - box + 1, max(1, box // 2)) for n in small.shape]
-    values = windows(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2), (box, box))
     return {
         "mean_intercept_um": mean,
-        "crops_um": _percentiles(values, p5=5, p50=50, p95=95),
+        "crops_um": _crops(windows, mean, small.shape, step),
         "measured_at_um": step,
         "boundary_contrast": _boundary_contrast(small, mask, mean / step),
     }

@@ -23,7 +23,7 @@ class Measure:
     Attributes
     ----------
     field
-        Field that it is measured on.
+        Field that it is measured on; ``"grain"`` stands for cells that fill the grid.
     ndim
         Numbers of axes it is defined for.
     scale
@@ -54,6 +54,14 @@ def _grain_map(intensity: NDArray[Any], spacing_um: float, window_um: float) -> 
     return local_size_map(boundaries(intensity, spacing_um), spacing=spacing_um, window_um=window_um)
 
 
+def _cell_map(cells: NDArray[Any], spacing_um: float, window_um: float) -> NDArray[Any]:
+    return local_size_map(cells.astype(np.int64), spacing=spacing_um, window_um=window_um)
+
+
+def _cell_windows(cells: NDArray[Any], spacing_um: float) -> Windows:
+    return intercepts(cells.astype(np.int64), spacing_um)
+
+
 def _phase_windows(phase: NDArray[Any], spacing_um: float) -> Windows:
     return fractions(phase == 1)
 
@@ -68,14 +76,32 @@ MEASURES: dict[str, Measure] = {
 }
 """Every condition that can be measured from the data themselves."""
 
+OF_GRAINS: dict[str, Measure] = {"grain_size_um": Measure("grain", (2, 3), "log", _cell_windows, _cell_map)}
+"""Those that are measured on known grains, whatever is learned; an etched micrograph shows its own grains."""
 
-def measure_for(name: str, field: str, ndim: int) -> Measure:
-    """Return a measure that fits the field and number of axes, or say what is possible."""
-    measure = MEASURES.get(name)
-    if measure is None or measure.field != field or ndim not in measure.ndim:
-        able = [n for n, m in MEASURES.items() if m.field == field and ndim in m.ndim]
+
+def measures(field: str, ndim: int, *, grains: bool = False) -> dict[str, Measure]:
+    """Return every measure that fits the field that is learned, the number of axes, and whether grains are known.
+
+    >>> list(measures("phase", 3)), list(measures("phase", 2, grains=True))
+    (['phase_fraction'], ['phase_fraction', 'grain_size_um'])
+    """
+    known = [*MEASURES.items(), *(OF_GRAINS.items() if grains and field != "intensity" else [])]
+    return {name: measure for name, measure in known if measure.field in (field, "grain") and ndim in measure.ndim}
+
+
+def measure_for(name: str, field: str, ndim: int, *, grains: bool = False) -> Measure:
+    """Return a measure that fits, as in :func:`measures`, or say what is possible."""
+    able = measures(field, ndim, grains=grains)
+    if name not in able:
         raise InputError(
             f"condition {name!r} cannot be measured on the {ndim}-D field {field!r}; "
             f"possible here: {', '.join(able) or 'none'}, or a scalar stored with every image"
         )
-    return measure
+    return able[name]
+
+
+def scale_of(name: str) -> Literal["log", "linear"]:
+    """Scale on which the network sees a condition; stored scalars are linear."""
+    measure = MEASURES.get(name)
+    return measure.scale if measure else "linear"

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from microgen.core import ConditionSpec, InputError, Microstructure
 from microgen.data.augment import draw_turns, turned
 from microgen.data.dataset import Dataset, Split
+from microgen.data.meaning import grain_cells, knows_grains
 from microgen.data.measures import Measure, measure_for
 from microgen.data.plan import Plan
-from microgen.data.resample import CATEGORICAL, resample
+from microgen.data.resample import resample, resample_field
 from microgen.data.windows import Windows
 
 BINS = 8
@@ -205,16 +206,22 @@ def resident(m: Microstructure, name: str, plan: Plan) -> Resident:
     field, spacing = plan.data.field, plan.data.spacing_um
     if field not in m:
         raise InputError(f"{name} has no field {field!r}; it has {', '.join(m.fields)}: change data.field of the plan")
-    values = resample(m[field], m.spacing, spacing, categorical=field in CATEGORICAL)
-    wanted = {c: measure_for(c, field, m.ndim) for c in plan.conditions.scalars if c not in m.scalars}
-    painted = {c: measure_for(c, field, m.ndim) for c in plan.conditions.maps}
+    values = resample_field(field, m[field], m.spacing, spacing)
+    wanted = {c: _measure(c, m, plan) for c in plan.conditions.scalars if c not in m.scalars}
+    painted = {c: _measure(c, m, plan) for c in plan.conditions.maps}
+    of_grains = any(measure.field == "grain" for measure in (*wanted.values(), *painted.values()))
+    known = {"grain": resample(grain_cells(m), m.spacing, spacing, categorical=True)} if of_grains else {}
     return Resident(
         name,
         values[None] if values.ndim == m.ndim else np.ascontiguousarray(np.moveaxis(values, -1, 0)),
-        {c: measure.windows(values, spacing) for c, measure in wanted.items()},
+        {c: measure.windows(known.get(measure.field, values), spacing) for c, measure in wanted.items()},
         {c: float(m.scalars[c]) for c in plan.conditions.scalars if c in m.scalars},
-        {c: _map(measure, values, plan) for c, measure in painted.items()},
+        {c: _map(measure, known.get(measure.field, values), plan) for c, measure in painted.items()},
     )
+
+
+def _measure(name: str, m: Microstructure, plan: Plan) -> Measure:
+    return measure_for(name, plan.data.field, m.ndim, grains=knows_grains(m))
 
 
 def _map(measure: Measure, values: NDArray[np.float32], plan: Plan) -> NDArray[np.float32]:

@@ -10,25 +10,23 @@ from typing import Any
 import numpy as np
 
 from microgen.core import InputError, Microstructure
-from microgen.data.measures import MEASURES
+from microgen.data.measures import measures, scale_of
 from microgen.data.patches import resident
 from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan
+from microgen.data.scale import plan_spacing, too_coarse
 
-GRAIN_PX = 13
-"""Pixels per mean intercept of the finest image: fewer lose boundaries, more cost time (12 to 20 in use)."""
-MIN_GRAIN_PX = 8
-"""Pixels per mean intercept down to which coarse images are still worth a coarser plan."""
-LENGTH_PX = 6
-"""Pixels per correlation length where there are no grains."""
-MAX_UPSAMPLING = 1.25
-"""Images whose own pixels are larger than this many of the plan's are left out."""
 PATCH_INTERCEPTS = 4.0
 PATCH_LENGTHS = 8.0
 """Side of a patch in median mean intercepts, or in correlation lengths."""
-PATCH_PX = {2: (64, 128), 3: (32, 64)}
+PATCH_PX = {2: (64, 128), 3: (32, 48)}
 """Smallest and largest side of a patch by number of axes."""
+VOLUME_MODEL = ModelPlan(channels=(32, 64, 96), blocks=1)
+VOLUME_TRAIN = TrainPlan(batch=8, images=20_000, ema_halflife_images=2_000)
+"""Network and run for volumes: a network of the width for pictures would take days on a CPU."""
 REFERENCE_RATE = 45.0
 """Training images per second on 2 CPU cores in bfloat16: 64 x 64 pixels, the U-Net of the plan's defaults."""
+REFERENCE_RATE_3D = 10.7
+"""The same of 48 x 48 x 48 voxels and the network for volumes."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,13 @@ def make_plan(fingerprint: Mapping[str, Any]) -> Planned:
     """
     ndim = fingerprint["ndim"]
     grains, xi = fingerprint["grain_size_um"], fingerprint["correlation_length_um"]
-    spacing, why_spacing = _spacing(grains, xi, fingerprint["spacing_um"])
+    spacing, why_spacing = plan_spacing(fingerprint)
     smallest, largest = PATCH_PX[ndim]
     wanted = PATCH_INTERCEPTS * grains["median"] if grains else PATCH_LENGTHS * (xi or 0)
     patch = int(np.clip(16 * round(wanted / spacing / 16), smallest, largest))
     sides = {i["name"]: int(min(i["extent_um"]) / spacing + 1e-6) for i in fingerprint["images"]}
-    own = {i["name"]: max(i["spacing_um"]) for i in fingerprint["images"]}
-    skip = [n for n, side in sides.items() if side < smallest or own[n] > MAX_UPSAMPLING * spacing * (1 + 1e-9)]
+    own = {i["name"]: tuple(i["spacing_um"]) for i in fingerprint["images"]}
+    skip = [name for name, side in sides.items() if side < smallest or too_coarse(own[name], spacing)]
     kept = [side for name, side in sides.items() if name not in skip]
     if not kept:
         raise InputError(
@@ -70,8 +68,7 @@ def make_plan(fingerprint: Mapping[str, Any]) -> Planned:
         augment=tuple(fingerprint["symmetries"]),
         skip=tuple(skip),
     )
-    model = ModelPlan()
-    train = TrainPlan()
+    model, train = (ModelPlan(), TrainPlan()) if ndim == 2 else (VOLUME_MODEL, VOLUME_TRAIN)
     train = train.model_copy(update={"minutes": estimate_minutes(model, train, data, ndim)})
     across = f"{patch * spacing:.4g} um, " + _spans(patch * spacing, grains, xi)
     reasons = {
@@ -115,8 +112,8 @@ def with_conditions(planned: Planned, images: Iterable[tuple[str, Microstructure
 
 def wanted_conditions(fingerprint: Mapping[str, Any], scalars: Sequence[Mapping[str, float]]) -> list[str]:
     """Name what can be asked for: measured quantities that the data show, and stored scalars that vary."""
-    field, ndim = fingerprint["field"], fingerprint["ndim"]
-    measured = [n for n, m in MEASURES.items() if m.field == field and ndim in m.ndim]
+    known = all("known" in (i.get("grains") or {}) for i in fingerprint["images"])
+    measured = list(measures(fingerprint["field"], fingerprint["ndim"], grains=known))
     if not fingerprint["grain_size_um"]:
         measured = [name for name in measured if name != "grain_size_um"]
     common = set.intersection(*map(set, scalars)) if scalars else set()
@@ -125,32 +122,14 @@ def wanted_conditions(fingerprint: Mapping[str, Any], scalars: Sequence[Mapping[
 
 def estimate_minutes(model: ModelPlan, train: TrainPlan, data: DataPlan, ndim: int) -> float:
     """Training time on 2 CPU cores, from the cost of the convolutions relative to a measured network."""
-    cost = _cost(model, data.patch_px, ndim) / _cost(ModelPlan(), 64, 2)
-    return float(f"{train.images * cost / REFERENCE_RATE / 60:.2g}")
+    rate, side, usual = (REFERENCE_RATE, 64, ModelPlan()) if ndim == 2 else (REFERENCE_RATE_3D, 48, VOLUME_MODEL)
+    cost = _cost(model, data.patch_px, ndim) / _cost(usual, side, ndim)
+    return float(f"{train.images * cost / rate / 60:.2g}")
 
 
 def _cost(model: ModelPlan, side: int, ndim: int) -> float:
     volumes = [float(side / model.fold / 2**level) ** ndim for level in range(len(model.channels))]
     return sum(model.blocks * 3.0**ndim * c**2 * v for c, v in zip(model.channels, volumes, strict=True))
-
-
-def _spacing(grains: Mapping[str, float] | None, xi: float | None, own: Mapping[str, float]) -> tuple[float, str]:
-    """Pixel size of the plan and its reason."""
-    if grains:
-        fine = grains["low"] / GRAIN_PX
-        spacing = min(max(fine, own["high"] / MAX_UPSAMPLING), grains["low"] / MIN_GRAIN_PX)
-        spacing = _rounded(max(spacing, own["low"] / MAX_UPSAMPLING))
-        return spacing, f"the finest mean intercept, {grains['low']:.3g} um, spans {grains['low'] / spacing:.3g} px"
-    if xi:
-        spacing = _rounded(max(xi / LENGTH_PX, own["high"]))
-        return spacing, f"a correlation length, {xi:.3g} um, spans {xi / spacing:.2g} px"
-    return own["high"], "the largest pixel size of the images, no length could be measured"
-
-
-def _rounded(value: float) -> float:
-    """Round up to two digits, so that a limit from below still holds."""
-    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return float(f"{np.ceil(value / unit - 1e-6) * unit:.2g}")
 
 
 def _spans(side_um: float, grains: Mapping[str, float] | None, xi: float | None) -> str:
@@ -175,5 +154,4 @@ def _inner(values: Sequence[float]) -> Any:
 
 def _range(name: str, values: Sequence[float]) -> Range:
     low, high = (float(f"{v:.4g}") for v in _inner(values))
-    scale = MEASURES[name].scale if name in MEASURES else "linear"
-    return Range(low=low, high=high, scale=scale)
+    return Range(low=low, high=high, scale=scale_of(name))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from microgen.core import InputError
-from microgen.core.files import sha256, write_json
+from microgen.core.files import write_json
 from microgen.core.recipe import recipe
-from microgen.data.dataset import VERSION, Dataset, Item, Split, write_dataset
-from microgen.data.fingerprint import image_fingerprint, summary
-from microgen.data.overlap import Overlap, View, content, copies, find_overlaps, groups
+from microgen.data.assigning import Assigned, assign, parts, specimens
+from microgen.data.dataset import VERSION, Dataset, write_dataset
+from microgen.data.gathering import Gathered, gather
+from microgen.data.meaning import Meaning
 from microgen.data.plan import fingerprint_path, origin, plan_path, write_plan
 from microgen.data.planning import Planned, make_plan, wanted_conditions, with_conditions
-from microgen.data.sources import Inputs, Source, common_field
-from microgen.data.split import MIN_SPECIMENS, halves, split_by_specimen
-from microgen.io.sidecars import beside
+from microgen.data.sources import Inputs, Reader
+
+__all__ = ["prepare", "specimens"]
 
 Say = Callable[[str], None]
 
@@ -31,14 +31,23 @@ def _silent(message: str) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose about preparing; see :func:`prepare`."""
+    """What a person may choose about preparing; see :func:`prepare`.
 
-    crop_bottom: int | None = None
-    held_out: float = 0.2
-    seed: int = 0
-    specimen: str = "image"
-    skip_bad: bool = False
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    Attributes
+    ----------
+    reading
+        Of the arguments of :func:`microgen.io.read` only those that were said.
+    learned
+        Field to learn, meaning of the values and slices, as far as they were said.
+    """
+
+    crop_bottom: int | None
+    held_out: float
+    seed: int
+    specimen: str
+    skip_bad: bool
+    reading: Mapping[str, Any]
+    learned: Mapping[str, Any]
 
     @property
     def how(self) -> dict[str, Any]:
@@ -46,8 +55,8 @@ class Options:
         return {"crop_bottom": self.crop_bottom, **self.reading}
 
     def request(self) -> dict[str, Any]:
-        """JSON-able values that fix the result; of `reading` only what was said, so that old requests stay the same."""
-        return {k: v for k, v in asdict(self).items() if k != "reading" or v}
+        """JSON-able values that fix the result; what was not said is left out, so that old requests stay the same."""
+        return {k: v for k, v in asdict(self).items() if k not in ("reading", "learned") or v}
 
 
 def prepare(
@@ -65,9 +74,15 @@ def prepare(
     raw_shape: Sequence[int] | None = None,
     raw_dtype: str | None = None,
     euler_frame: str | None = None,
+    volume: bool = False,
+    slices: bool = False,
+    threshold: float | Literal["otsu"] | None = None,
+    labels: Literal["phase", "grain"] | None = None,
+    phase_names: Sequence[str] = (),
+    field: str | None = None,
     say: Say = _silent,
 ) -> dict[str, Any]:
-    """Read micrographs into one data set file, with fingerprint and plan beside it.
+    """Read micrographs, maps or volumes into one data set file, with fingerprint and plan beside it.
 
     Parameters
     ----------
@@ -95,6 +110,16 @@ def prepare(
         Write nothing.
     dataset, raw_shape, raw_dtype, euler_frame
         What to know about files of other programs; see :func:`microgen.io.read`.
+    volume
+        The pages of a file are one volume ``(Z, Y, X)``, not pictures.
+    slices
+        `inputs` are folders; each one that holds pictures is a volume, each picture a slice of it.
+    threshold, labels, phase_names
+        What the values mean, see :mod:`microgen.stats.interpret`: gray split into two phases at a value or at
+        ``"otsu"``, or whole numbers as phases (with names by ascending value) or grains.
+    field
+        Field to learn, where a file holds several that could be. Orientation maps always do: they are stored with all
+        their fields and their segmented ``grain``; ``"boundary"`` is drawn from the grains.
     say
         Receives messages for people.
 
@@ -122,20 +147,24 @@ def prepare(
     """
     out = Path(out)
     given = [pixel_size_um] if isinstance(pixel_size_um, (str, int, float)) else list(pixel_size_um)
-    said = {"dataset": dataset, "raw_shape": raw_shape, "raw_dtype": raw_dtype, "euler_frame": euler_frame}
-    options = Options(crop_bottom, held_out, seed, specimen, skip_bad, {k: v for k, v in said.items() if v is not None})
-    found = Inputs.find(inputs, pixel_size_um=given, how=options.how)
+    said: dict[str, Any] = {"dataset": dataset, "raw_shape": raw_shape, "raw_dtype": raw_dtype}
+    said |= {"euler_frame": euler_frame, "volume": volume or None}
+    meaning = Meaning(threshold, labels, tuple(phase_names))
+    learned = meaning.request() | ({"field": field} if field else {}) | ({"slices": True} if slices else {})
+    reading = {k: v for k, v in said.items() if v is not None}
+    options = Options(crop_bottom, held_out, seed, specimen, skip_bad, reading, learned)
+    found = Inputs.find(inputs, pixel_size_um=given, reader=Reader(options.how, meaning, slices))
     if found.stray:
         say(f"{len(found.stray)} files cannot be read and are left out: {', '.join(p.name for p in found.stray[:5])}")
-    files = _inputs(found)
+    files = _hash([VERSION, found.content(), *([learned] if learned else [])])
     request = _hash([files, options.request()])
     done = None if dry_run else _already(out, request)
     if done:
         say(f"{out} is prepared already from the same inputs and options; nothing to do")
         return {**done, **_paths(out), "skipped": True}
     keep = not dry_run and _keeps_plan(out, files)
-    gathered = _gather(found, options, say)
-    items = list(_assign(gathered, options, say))
+    gathered = gather(found, field, skip_bad=skip_bad, say=say)
+    items = list(assign(gathered, rule=specimen, held_out=held_out, seed=seed, say=say))
     planned = _plan(gathered, items, say)
     result = _result(out, gathered, items, planned)
     if not dry_run:
@@ -145,42 +174,6 @@ def prepare(
             write_plan(plan_path(out), planned.plan, planned.reasons, inputs=files)
         _write(out, gathered, items, {"inputs": files, "request": request, "result": result})
     return {**result, "skipped": False}
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    """What is known after reading every image once."""
-
-    sources: dict[str, Source]
-    fingerprint: dict[str, Any]
-    overlaps: list[Overlap]
-    scalars: list[Mapping[str, float]]
-    left_out: dict[str, str]
-    warnings: list[str]
-
-
-@dataclass(frozen=True)
-class _Assigned:
-    """Where an image goes; parts of a divided image share their source."""
-
-    name: str
-    source: Source
-    specimen: str
-    split: Split
-    divide: tuple[float, float] | None = None
-
-    def items(self) -> list[Item]:
-        item = Item(self.name, self.source.read(), self.specimen, self.split)
-        return [item] if self.divide is None else halves(item, share=self.divide[0], gap_um=self.divide[1])
-
-
-def _inputs(found: Inputs) -> str:
-    """Hash of everything that is read, and of how it is stored: the images and what lies beside them."""
-    files = [
-        [name, sha256(path), found.sizes.of(path), [[side.name, sha256(side)] for side in beside(path)]]
-        for name, path in found.files.items()
-    ]
-    return _hash([VERSION, files])
 
 
 def _hash(value: Any) -> str:
@@ -220,129 +213,8 @@ def _inputs_before(out: Path) -> str:
         return ""
 
 
-def _gather(found: Inputs, options: Options, say: Say) -> _Gathered:
-    left_out: dict[str, str] = {}
-
-    def bad(name: str, error: InputError) -> None:
-        if not options.skip_bad:
-            raise error
-        left_out[name] = str(error)
-        say(f"left out: {error}")
-
-    def warn(message: str) -> None:
-        warnings.append(message)
-        say(message)
-
-    sources, reports, scalars, fields = {}, [], [], []
-    contents: dict[str, str] = {}
-    views: dict[str, View] = {}
-    warnings: list[str] = []
-    for source, m in found.each(bad=bad):
-        say(f"reading {source.name}")
-        sources[source.name] = source
-        fields.append(list(m.fields))
-        field = common_field(fields)
-        reports.append(image_fingerprint(source.name, m, field))
-        digest = content(m[field])
-        if m.ndim == 2 and m[field].ndim == 2 and digest not in views:
-            views[digest] = View.of(source.name, m[field], m.spacing)
-        contents[source.name] = digest
-        scalars.append(m.scalars)
-        warnings += list(m.source.get("warnings", ()))
-    if not sources:
-        raise InputError(
-            f"none of the {len(found.files)} files can be used; the first: {next(iter(left_out.values()))}"
-        )
-    if len({len(r["shape"]) for r in reports}) > 1:
-        raise InputError("pictures and volumes cannot be mixed in one data set; prepare them separately")
-    say(f"comparing {len(views)} images for overlaps")
-    overlaps = copies(contents, len(reports[0]["shape"])) + find_overlaps(list(views.values()), warn=warn)
-    fingerprint = summary(reports, overlaps, common_field(fields))
-    return _Gathered(sources, fingerprint, overlaps, scalars, left_out, warnings)
-
-
-def specimens(files: Mapping[str, str], overlaps: Sequence[Overlap], rule: str) -> dict[str, str]:
-    """Specimen of each image, given the file of each: by the rule, then joined along overlaps.
-
-    >>> specimens({"a/1": "a/1", "a/2": "a/2", "b/1": "b/1"}, [], "folder")
-    {'a/1': 'a', 'a/2': 'a', 'b/1': 'b'}
-    >>> specimens({"s.tif#0000": "s.tif", "s.tif#0001": "s.tif"}, [], "image")
-    {'s.tif#0000': 's.tif', 's.tif#0001': 's.tif'}
-    """
-    labels = {name: file if rule == "image" else _label(name, rule) for name, file in files.items()}
-    pairs = [(labels[o.first], labels[o.second]) for o in overlaps]
-    joined = groups(labels.values(), pairs)
-    return {name: joined[label] for name, label in labels.items()}
-
-
-def _label(name: str, rule: str) -> str:
-    if rule == "folder":
-        return name.rpartition("/")[0] or "."
-    try:
-        match = re.search(rule, name)
-        return match[1] if match else name
-    except (re.error, IndexError) as error:
-        raise InputError(f"the specimen rule {rule!r} is no regular expression with one (group): {error}") from error
-
-
-def _assign(gathered: _Gathered, options: Options, say: Say) -> Iterator[_Assigned]:
-    """Give every image its specimen and split; divide images where there are too few to hold one out."""
-    specimen = _specimens(gathered, options, say)
-    for o in gathered.overlaps:
-        say(f"{o.first} and {o.second} overlap by {o.share:.1%}; they stay on one side of the split")
-    few = len(set(specimen.values())) < MIN_SPECIMENS
-    if few and options.held_out and options.specimen != "image":
-        raise InputError(
-            f"the rule {options.specimen!r} gives {len(set(specimen.values()))} specimens, three are needed to hold "
-            "one out; use --specimen image or --held-out 0"
-        )
-    if few and options.held_out:
-        yield from _divided(gathered, specimen, options, say)
-        return
-    sizes = {i["name"]: (i["grains"] or {}).get("mean_intercept_um") for i in gathered.fingerprint["images"]}
-    split = split_by_specimen(specimen, sizes, share=options.held_out, seed=options.seed)
-    for name, source in gathered.sources.items():
-        yield _Assigned(name, source, specimen[name], split[name])
-
-
-def _specimens(gathered: _Gathered, options: Options, say: Say) -> dict[str, str]:
-    """Pages of one file are one specimen, unless too few would be left to hold one out."""
-    files = {name: source.file for name, source in gathered.sources.items()}
-    found = specimens(files, gathered.overlaps, options.specimen)
-    stacked = options.specimen == "image" and len(set(files.values())) < len(files)
-    if not stacked or len(set(found.values())) >= MIN_SPECIMENS or not options.held_out:
-        return found
-    message = (
-        "each page of a stack counts as a specimen, but neighbouring pages may be alike: say which belong together, "
-        r'for example ten pages each with --specimen "#(\d\d\d)"'
-    )
-    gathered.warnings.append(message)
-    say(message)
-    return specimens({name: name for name in files}, gathered.overlaps, options.specimen)
-
-
-def _divided(gathered: _Gathered, specimen: Mapping[str, str], options: Options, say: Say) -> Iterator[_Assigned]:
-    count = len(set(specimen.values()))
-    message = f"only {count} independent image{'s' * (count > 1)}: a part of each is held out, which proves less"
-    gathered.warnings.append(message)
-    say(message)
-    grains, xi = gathered.fingerprint["grain_size_um"], gathered.fingerprint["correlation_length_um"]
-    gap = 2 * grains["median"] if grains else 4 * (xi or 0.0)
-    whole = make_plan(gathered.fingerprint).plan.data
-    lengths = {report["name"]: max(report["extent_um"]) for report in gathered.fingerprint["images"]}
-    seen: set[str] = set()
-    for name, source in gathered.sources.items():
-        if specimen[name] in seen:
-            gathered.left_out[name] = f"overlaps with {specimen[name]}, which is divided"
-            continue
-        seen.add(specimen[name])
-        one_patch = 1.02 * whole.patch_px * whole.spacing_um / lengths[name]
-        share = min(max(options.held_out, one_patch), 0.5)
-        yield _Assigned(name, source, specimen[name], "train", (share, gap))
-
-
-def _plan(gathered: _Gathered, assigned: Sequence[_Assigned], say: Say) -> Planned:
-    planned = make_plan({**gathered.fingerprint, "images": list(_parts(gathered, assigned))})
+def _plan(gathered: Gathered, assigned: Sequence[Assigned], say: Say) -> Planned:
+    planned = make_plan({**gathered.fingerprint, "images": list(parts(gathered, assigned))})
     names = wanted_conditions(gathered.fingerprint, gathered.scalars)
     if names:
         say(f"measuring {', '.join(names)} of patches at {planned.plan.data.spacing_um:g} um per pixel")
@@ -352,24 +224,13 @@ def _plan(gathered: _Gathered, assigned: Sequence[_Assigned], say: Say) -> Plann
     return with_conditions(planned, training, names)
 
 
-def _parts(gathered: _Gathered, assigned: Sequence[_Assigned]) -> Iterator[dict[str, Any]]:
-    """Reports of the items as they will be stored: both parts of a divided image must hold a patch."""
-    reports = {report["name"]: report for report in gathered.fingerprint["images"]}
-    for a in assigned:
-        report = reports[a.name]
-        if a.divide is None:
-            yield report
-        else:
-            yield from ({**report, "name": i.name, "extent_um": list(i.microstructure.extent_um)} for i in a.items())
-
-
-def _result(out: Path, gathered: _Gathered, assigned: Sequence[_Assigned], planned: Planned) -> dict[str, Any]:
+def _result(out: Path, gathered: Gathered, assigned: Sequence[Assigned], planned: Planned) -> dict[str, Any]:
     plan, fingerprint = planned.plan, gathered.fingerprint
     return {
         **_paths(out),
         "images": len(assigned),
         "train": sum(a.split == "train" for a in assigned),
-        "held_out": [a.name if a.divide is None else f"{a.name}#held_out" for a in assigned if _holds_out(a)],
+        "held_out": [a.name if a.divide is None else f"{a.name}#held_out" for a in assigned if a.holds_out],
         "left_out": gathered.left_out,
         "overlaps": len(gathered.overlaps),
         "specimens": len({a.specimen for a in assigned}),
@@ -389,11 +250,7 @@ def _paths(out: Path) -> dict[str, str]:
     return {"dataset": str(out), "plan": str(plan_path(out)), "fingerprint": str(fingerprint_path(out))}
 
 
-def _holds_out(assigned: _Assigned) -> bool:
-    return assigned.split == "held_out" or assigned.divide is not None
-
-
-def _write(out: Path, gathered: _Gathered, assigned: Sequence[_Assigned], meta: Mapping[str, Any]) -> None:
+def _write(out: Path, gathered: Gathered, assigned: Sequence[Assigned], meta: Mapping[str, Any]) -> None:
     """Write the fingerprint first: the data set, which says that all is done, comes last."""
     write_json(fingerprint_path(out), gathered.fingerprint)
     items = (item for a in assigned for item in a.items())

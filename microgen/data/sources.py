@@ -3,29 +3,64 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from microgen.core import InputError, Microstructure
+from microgen.core.files import sha256
+from microgen.data.learnable import Kind, check
+from microgen.data.meaning import Meaning, with_field
 from microgen.data.pixel_sizes import PixelSizes, Size
-from microgen.data.split import MIN_SIDE
-from microgen.io import read, scan_inputs
+from microgen.io import read, read_slices, scan_inputs
+from microgen.io.sidecars import beside
 
-MIN_SIDE_3D = 32
+
+@dataclass(eq=False)
+class Reader:
+    """Reads files, gives their values their meaning, and remembers the last file: memory holds one at a time.
+
+    Attributes
+    ----------
+    how
+        Further arguments of :func:`microgen.io.read`.
+    meaning
+        What the values are.
+    slices
+        Each path is a folder whose pictures are the slices of one volume.
+    """
+
+    how: Mapping[str, Any] = field(default_factory=dict)
+    meaning: Meaning = field(default_factory=Meaning)
+    slices: bool = False
+    _last: tuple[Path, list[Microstructure]] | None = None
+
+    def pages(self, path: Path, size: Size | None) -> list[Microstructure]:
+        """All images of a file, or the volume of a folder of slices."""
+        if self._last is None or self._last[0] != path:
+            self._last = None
+            self._last = (path, [self.meaning.of(m, path) for m in self._read(path, size)])
+        return self._last[1]
+
+    def _read(self, path: Path, size: Size | None) -> list[Microstructure]:
+        if not self.slices:
+            return read(path, pixel_size_um=size, **self.how)
+        if size is None:
+            raise InputError(f"{path}: pass --pixel-size-um Z,Y,X; pictures do not know the distance of slices")
+        return [read_slices(path, pixel_size_um=size, crop_bottom=self.how.get("crop_bottom"))]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One image inside a file; read again whenever it is needed, so that memory holds one file at a time.
+    """One image inside a file; read again whenever it is needed.
 
     Attributes
     ----------
     name, file
         Name of the image, and of its file: they differ where a file has several pages.
-    how
-        Further arguments of :func:`microgen.io.read`.
+    learned
+        Field that is learned; where it follows from others it is made.
     """
 
     name: str
@@ -33,11 +68,12 @@ class Source:
     path: Path
     page: int
     pixel_size_um: Size | None
-    how: Mapping[str, Any]
+    reader: Reader
+    learned: str
 
     def read(self) -> Microstructure:
-        """Read the image as recorded."""
-        return read(self.path, pixel_size_um=self.pixel_size_um, **self.how)[self.page]
+        """Read the image as recorded, with what follows from it."""
+        return with_field(self.reader.pages(self.path, self.pixel_size_um)[self.page], self.learned)
 
 
 @dataclass(frozen=True)
@@ -47,69 +83,84 @@ class Inputs:
     Attributes
     ----------
     files
-        Files by name; names are paths relative to the folder that holds all of them.
+        Files, or folders of slices, by name; names are paths relative to the folder that holds all of them.
     sizes
         Pixel sizes given by a person.
-    how
-        Further arguments of :func:`microgen.io.read` for every file.
+    reader
+        How every file is read.
     stray
         Files in the folders that are no images.
     """
 
     files: dict[str, Path]
     sizes: PixelSizes
-    how: Mapping[str, Any] = field(default_factory=dict)
+    reader: Reader = field(default_factory=Reader)
     stray: list[Path] = field(default_factory=list)
 
     @classmethod
     def find(
-        cls, paths: Iterable[Path | str], *, pixel_size_um: Iterable[str | float], how: Mapping[str, Any]
+        cls,
+        paths: Iterable[Path | str],
+        *,
+        pixel_size_um: Iterable[str | float],
+        reader: Reader,
     ) -> Inputs:
         """Search files and folders; see :func:`microgen.io.find_inputs` for what is refused."""
         sizes = PixelSizes.parse(pixel_size_um)
-        found, stray = scan_inputs(Path(p) for p in paths)
+        given = [Path(p) for p in paths]
+        found, stray = scan_inputs(given)
+        if reader.slices:
+            found = _folders_of_slices(given, found)
         sizes.check_used(found)
         base = os.path.commonpath([str(path.absolute().parent) for path in found])
         names = [_printable(os.path.relpath(path.absolute(), base)) for path in found]
         if len(set(names)) < len(names):
             raise InputError("two input files have names that differ only in unprintable characters; rename one")
         stray = [path for path in stray if path.suffix != ".toml"]
-        return cls(dict(zip(names, found, strict=True)), sizes, how, stray)
+        return cls(dict(zip(names, found, strict=True)), sizes, reader, stray)
 
-    def each(self, *, bad: Callable[[str, InputError], None]) -> Iterable[tuple[Source, Microstructure]]:
-        """Yield every usable image; `bad` gets the name and error of others, and may raise."""
+    def each(
+        self, wanted: str | None, *, bad: Callable[[str, InputError], None]
+    ) -> Iterator[tuple[Source, Microstructure]]:
+        """Yield every usable image; `bad` gets the name and error of others, and may raise.
+
+        `wanted` names the field to learn; see :func:`microgen.data.learnable.choose`.
+        """
+        kind: Kind | None = None
         for name, path in self.files.items():
             try:
                 size = self.sizes.of(path)
-                pages = read(path, pixel_size_um=size, **self.how)
+                pages = self.reader.pages(path, size)
                 for m in pages:
                     check(m, path)
+                found = kind or Kind.of(pages[0], path, wanted)
+                pages = [found.admit(m, path) for m in pages]
             except InputError as error:
                 bad(name, error)
                 continue
+            kind = found
             for page, m in enumerate(pages):
                 label = name if len(pages) == 1 else f"{name}#{page:04d}"
-                yield Source(label, name, path, page, size, self.how), m
+                yield Source(label, name, path, page, size, self.reader, kind.field), m
+
+    def content(self) -> list[list[Any]]:
+        """Hashes of everything that is read: the images and what lies beside them, with their pixel sizes."""
+        return [[name, *self._hashes(path)] for name, path in self.files.items()]
+
+    def _hashes(self, path: Path) -> list[Any]:
+        size = self.sizes.of(path)
+        if self.reader.slices:
+            files = [file for file in scan_inputs([path])[0] if file.parent == path]
+            return [[[file.name, sha256(file)] for file in files], size]
+        return [sha256(path), size, [[side.name, sha256(side)] for side in beside(path)]]
 
 
-def check(m: Microstructure, path: Path) -> None:
-    """Refuse an image that nothing can be learned from."""
-    smallest = MIN_SIDE if m.ndim == 2 else MIN_SIDE_3D
-    if min(m.shape) < smallest:
-        size = " x ".join(map(str, m.shape))
-        raise InputError(f"{path} is {size} pixels; at least {smallest} along every side are needed")
-    if all(values.min() == values.max() for values in m.fields.values()):
-        value = next(iter(m.fields.values())).flat[0]
-        raise InputError(f"{path} has the same value {value} everywhere; leave it out")
-
-
-def common_field(fields: Sequence[Iterable[str]]) -> str:
-    """Choose the field to learn: one that all images have, gray values first."""
-    common = set.intersection(*map(set, fields))
-    for name in ("intensity", "phase", *sorted(common)):
-        if name in common:
-            return name
-    raise InputError("the images have no field in common; prepare pictures of one kind at a time")
+def _folders_of_slices(given: Sequence[Path], files: Sequence[Path]) -> list[Path]:
+    """Folders that hold files, in their order."""
+    single = next((path for path in given if path.is_file()), None)
+    if single is not None:
+        raise InputError(f"{single} is a file; --slices takes folders, each picture in one a slice of its volume")
+    return list(dict.fromkeys(file.parent for file in files))
 
 
 def _printable(path: str) -> str:

@@ -12,7 +12,8 @@ from microgen.data.dataset import Item, Split
 MIN_SPECIMENS = 3
 """Independent specimens from which one can be held out whole."""
 MIN_SIDE = 64
-"""Shortest side in pixels of an image, and of each part of a divided one."""
+MIN_SIDE_3D = 32
+"""Shortest side in pixels of an image, and of each part of a divided one; in voxels of a volume."""
 MAX_GAP = 0.2
 """Largest share of a divided image given up between its parts."""
 
@@ -82,15 +83,16 @@ def halves(item: Item, *, share: float, gap_um: float) -> list[Item]:
     Raises
     ------
     InputError
-        If a part would be shorter than 64 pixels.
+        If a part would be shorter than 64 pixels (32 voxels).
     """
     m = item.microstructure
+    smallest = MIN_SIDE if m.ndim == 2 else MIN_SIDE_3D
     axis = int(np.argmax(m.extent_um))
     n = m.shape[axis]
     gap = min(int(np.ceil(gap_um / m.spacing[axis])), int(MAX_GAP * n))
-    held = max(round(share * n), MIN_SIDE)
+    held = max(round(share * n), smallest)
     train = n - gap - held
-    if train < MIN_SIDE:
+    if train < smallest:
         raise InputError(
             f"{item.name} is too small to hold a part of it out ({n} pixels); add images, or pass --held-out 0"
         )

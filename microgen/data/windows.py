@@ -60,17 +60,18 @@ class Windows:
 
 
 def intercepts(boundary: NDArray[Any], spacing_um: float) -> Windows:
-    """Mean lineal intercept in micrometres of boxes of a boundary mask or label map ``(Y, X)``.
+    """Mean lineal intercept in micrometres of boxes of a boundary mask or label map ``(Y, X)`` or ``(Z, Y, X)``.
 
     The same number, to rounding, that :func:`microgen.stats.grains.mean_intercept_um` gives for the grains cut out
-    of each box: all rows and columns are test lines.
+    of each box: all rows and columns are test lines, in volumes those along z too.
     """
     grains = label_grains(boundary)
-    tables = ((summed(grains[1:] != grains[:-1]), (1, 0)), (summed(grains[:, 1:] != grains[:, :-1]), (0, 1)))
+    steps = np.eye(grains.ndim, dtype=int)
+    tables = tuple((summed(np.diff(grains, axis=a) != 0), tuple(steps[a].tolist())) for a in range(grains.ndim))
 
     def value(total: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-        height, width = shape
-        length = (height - 1) * width + height * (width - 1)
+        points = int(np.prod(shape))
+        length = sum(points // n * (n - 1) for n in shape)
         return np.where(total > 0, length / np.maximum(total, 1), 2 * float(np.mean(shape))) * spacing_um
 
     return Windows(tables, value)
