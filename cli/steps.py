@@ -175,9 +175,17 @@ def _option(key: str, value: Any) -> list[str]:
 
 
 def _task(step: Step, command: click.Command, path: Path) -> Task:
+    words = step.argv()[1:]
+    while isinstance(command, click.Group):
+        name = words.pop(0) if words else "nothing"
+        if name not in command.commands:
+            raise InputError(
+                f"{path}: step {step.name!r}: {step.command} has {', '.join(command.commands)}, not {name}"
+            )
+        command = command.commands[name]
     context = click.Context(command, info_name=step.command)
     try:
-        given, left_over, _ = command.make_parser(context).parse_args(step.argv()[1:])
+        given, left_over, _ = command.make_parser(context).parse_args(words)
     except click.UsageError as error:
         raise InputError(f"{path}: step {step.name!r}: {error.format_message()}") from error
     if left_over:

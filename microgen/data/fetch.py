@@ -26,7 +26,7 @@ Report = Callable[[CardFile, int], None]
 PARTS = ".part"
 """Folder of what has arrived of unfinished files, named by their SHA-256."""
 
-_CHUNK = 1 << 16
+_CHUNK = 1024  # what a connection that breaks may lose
 _TIMEOUT_S = 30
 
 
@@ -114,10 +114,14 @@ def fetch(
 
 
 def write_notes(folder: Path, out: Path) -> None:
-    """Write the card of `folder` into `out`, and ``pixel_sizes.toml`` unless one is there or nothing is known."""
+    """Write the card of `folder` into `out`, and ``pixel_sizes.toml`` for files that do not carry their scale.
+
+    One that is there is kept: a person may have corrected it.
+    """
     write_bytes(out / CARD, (folder / CARD).read_bytes())
-    sizes = read_card(folder / CARD).sidecar()
-    if sizes is not None:
+    card = read_card(folder / CARD)
+    sizes = card.sidecar()
+    if sizes is not None and card.kind != "generated":
         write_bytes(out / SIDECAR, sizes.encode(), exclusive=True)
 
 
@@ -298,7 +302,7 @@ class _Counted:
         self.report(self.file, self.stream.tell())
 
     def flush(self) -> None:
-        self.stream.flush()
+        """Leave the stream its buffer; pooch asks for this after every chunk."""
 
 
 def _why(error: OSError, url: str, part: Path) -> str:
