@@ -17,7 +17,7 @@ from microgen.stats.interpret import labelled, thresholded
 
 PICTURES = [name for name, d in DESCRIPTORS.items() if 2 in d.dims]
 SCALARS = [name for name in PICTURES if DESCRIPTORS[name].kind != "curve"]
-MAPS = ("disorientation", "kam", "indexed")
+MAPS = ("disorientation", "kam", "indexed", "texture")
 
 
 def blobs(seed: int, shape: tuple[int, ...] = (96, 96)) -> Any:
@@ -72,7 +72,7 @@ def sample(name: str, *, turn: int = 0, roll: tuple[int, int] = (0, 0), scale: f
     """A microstructure that a descriptor applies to, turned, shifted or scaled."""
     need = DESCRIPTORS[name].needs[0]
     if need in MAPS:
-        m = ebsd(0, voronoi(0, 96, 40))
+        m = ebsd(0, voronoi(0, 24, 9) if need == "texture" else voronoi(0, 96, 40))
         turned = {name: np.rot90(np.roll(values, roll, (0, 1)), turn) for name, values in m.fields.items()}
         return m.replace(fields=turned, spacing=(0.5 * scale, 0.5 * scale))
     make = FIELDS.get(need, blobs) if DESCRIPTORS[name].tiles else sponge

@@ -19,6 +19,7 @@ from microgen.stats.grain_network import triple_junctions_per_um2
 from microgen.stats.grain_shapes import e2627, grain_table
 from microgen.stats.measuring import DESCRIPTORS
 from microgen.stats.phases import crossings, specific_surface
+from microgen.stats.texture import ODF
 from microgen.stats.views import Views
 from microgen.synth import Phase, crystallise, polycrystal
 from microgen.synth.ebsd_scan import scan_ebsd
@@ -176,6 +177,20 @@ def test_disorientations_of_a_phase_are_those_between_its_grains() -> None:
     assert found["disorientation_deg:ferrite"].value == pytest.approx(20, abs=1e-3)
     assert found["disorientation_deg:austenite"].value == pytest.approx(40, abs=1e-3)
     assert found["disorientation_deg"].value == pytest.approx(30, abs=1e-3)
+
+
+def test_the_texture_index_of_each_phase_by_name_only() -> None:
+    labels = bricks(3)[:30, :30]
+    m = duplex(labels, np.arange(labels.max() + 1) % 2 + 1)
+    cube = from_euler(np.deg2rad(np.random.default_rng(0).normal(0, 1, (*labels.shape, 3))))
+    sharp = m.with_fields(orientation=np.where(m["phase"][..., None] == 1, cube, m["orientation"]).astype(np.float32))
+    found = measure(sharp, ["texture_index"])
+    assert list(found) == ["texture_index:ferrite", "texture_index:austenite"]
+    assert found["texture_index:ferrite"].value > 20
+    assert 1 < found["texture_index:austenite"].value < 3  # crystals are not quite random
+    expected = ODF(sharp["orientation"][m["phase"] == 1], Crystal("m-3m")).texture_index(np.random.default_rng(1))
+    assert found["texture_index:ferrite"].value == pytest.approx(expected, rel=0.1)
+    assert "texture_index" not in measure(sharp.crop(slice(0, 20), slice(0, 20)))
 
 
 def test_a_chosen_phase_is_measured_alone() -> None:

@@ -21,7 +21,7 @@ from microgen.stats.spectrum import power_spectrum
 from microgen.stats.views import Views
 from microgen.synth import two_phase
 
-OF_PHASE = [n for n, d in DESCRIPTORS.items() if d.needs[0] in Views.OF_PHASE and 3 in d.dims]
+OF_PHASE = [n for n, d in DESCRIPTORS.items() if d.needs[0] in Views.OF_PHASE - {"texture"} and 3 in d.dims]
 DEFAULT = [n for n in OF_PHASE if not DESCRIPTORS[n].costly]
 ANISOTROPIC = (1.0, 0.5, 0.25)
 

@@ -100,6 +100,10 @@ def _known_values(what: str) -> Callable[..., Measurement]:
     return function
 
 
+def _only_value(array: Array, *, spacing: Any, periodic: bool, mask: Array | None) -> float:
+    return float(array[0])
+
+
 def _not_indexed(array: Array, *, spacing: Any, periodic: bool, mask: Array | None) -> float:
     return 1 - float(array.mean())
 
@@ -202,6 +206,15 @@ ROWS: dict[str, Descriptor] = {
         ("kam",),
         "distribution",
         "kernel average misorientation: of each point from its nearest neighbours, up to 5 degrees",
+    ),
+    "texture_index": Descriptor(
+        _only_value,
+        "1",
+        ("texture",),
+        "scalar",
+        "mean squared orientation density (kernel of 10 degrees) of the points: 1 without texture, larger the sharper",
+        costly=True,
+        tiles=False,
     ),
     "not_indexed_fraction": Descriptor(
         _not_indexed, "1", ("indexed",), "scalar", "share of the points of a map that have no orientation"

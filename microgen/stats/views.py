@@ -16,6 +16,7 @@ from microgen.stats.boundaries import segment
 from microgen.stats.ebsd import filled, holes, indexed, segment_orientation
 from microgen.stats.grains import label_grains
 from microgen.stats.misorientation import boundary_disorientation, kam
+from microgen.stats.texture import ODF, phase_orientations
 
 Array = NDArray[Any]
 
@@ -51,6 +52,8 @@ class Views:
         Kernel average misorientation in degrees, NaN where it is not defined; needs the field ``orientation``.
     indexed
         True where a map has an orientation.
+    texture
+        Texture index of the phase of interest, ``(1,)``; needs the field ``orientation``.
 
     Of a view `apart`, grains, disorientations and kernel averages are those of grains of the phase of interest: `frame`
     says where these are. A grain is of the phase that most of its points are of.
@@ -62,7 +65,7 @@ class Views:
     (True, False, 4)
     """
 
-    OF_PHASE: ClassVar[frozenset[str]] = frozenset({"phase_points", "phase", "region", "signal"})
+    OF_PHASE: ClassVar[frozenset[str]] = frozenset({"phase_points", "phase", "region", "signal", "texture"})
     OF_GRAINS: ClassVar[frozenset[str]] = frozenset({"grains", "disorientation", "kam"})
 
     def __init__(self, microstructure: Microstructure, phase: int, *, periodic: bool = False) -> None:
@@ -87,7 +90,7 @@ class Views:
             return "phase" in m
         if name == "intensity":
             return name in m
-        if name in ("disorientation", "kam"):
+        if name in ("disorientation", "kam", "texture"):
             return "orientation" in m
         if name == "indexed":
             return self.is_map and ("phase" in m or "mask" in m)
@@ -228,6 +231,13 @@ class Views:
     @cached_property
     def kam(self) -> Array:
         return kam(self.microstructure, periodic=self.periodic)
+
+    @cached_property
+    def texture(self) -> Array:
+        m = self.microstructure
+        orientation, crystal = phase_orientations(m, m.phases[self.index] if "phase" in m else None)
+        in_order = orientation[np.lexsort(orientation.T)]  # so that the draw does not depend on places
+        return np.array([ODF(in_order, crystal).texture_index(np.random.default_rng(0))])
 
     @cached_property
     def region(self) -> Array:
