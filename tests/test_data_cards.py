@@ -161,6 +161,15 @@ def test_paths_that_are_accepted_stay_inside_their_folder(path):
     assert not set(kept) & set('\\:*?"<>|\n\x00')
 
 
+def test_the_page_has_a_row_for_every_card():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(CARDS)
+    for name in DOWNLOADED:
+        assert rows[name].split(" | ")[1] == CARDS[name].kind
+        assert rows[name].rstrip(" |").endswith(f"{CARDS[name].bytes / 1e6:.1f}")
+
+
 def test_list_and_show_print_json():
     listed = json.loads(CliRunner().invoke(command, ["list"]).stdout)
     assert listed["steel_optical_grains"] == {
