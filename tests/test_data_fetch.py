@@ -384,6 +384,8 @@ def test_files_without_an_address_need_a_mirror(three: Path, folder: Path, tmp_p
         fetch(three, tmp_path / "out")
     fetch(three, tmp_path / "out", mirror=folder, only=["notes.txt"])
     assert fetch(three, tmp_path / "out").left_out == ("pictures/a b#1.png",)
+    with pytest.raises(InputError, match="no published address"):
+        fetch(three, tmp_path / "out", only=["*.png"])
 
 
 def test_addresses_are_tried_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def fetch(
     Traceback (most recent call last):
     microgen.core.errors.InputError: etched_polycrystal is generated, not downloaded: microgen datasets fetch makes it
     """
-    folder = card_folder(name) if isinstance(name, str) else name
+    folder = card_folder(name) if isinstance(name, str) else name.resolve()
     card, out = read_card(folder / CARD), Path(out)
     if card.kind == "generated":
         raise InputError(f"{folder.name} is generated, not downloaded: microgen datasets fetch makes it")
@@ -103,7 +103,7 @@ def fetch(
     places = {file.path: _places(folder.name, card, file, mirror) for file in missing}
     new = [file for file in missing if places[file.path]]
     left_out = [file for file in missing if not places[file.path]]
-    if left_out and not (new or kept):
+    if left_out and all(file in left_out or file.is_notice for file in wanted):
         raise InputError(
             f"{left_out[0].path} of {folder.name} has no published address that is known; give a mirror with --mirror"
         )
