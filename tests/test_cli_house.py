@@ -128,7 +128,8 @@ def test_every_path_parameter_is_known_to_job_files_as_read_or_written() -> None
     """A path parameter with a new name has to be sorted into cli/steps.py, or jobs would not see an output."""
     from microgen.cli.steps import OUTPUTS
 
-    read = {"inputs", "data", "model", "job", "config", "plan", "real", "generated", "conditioned", "path", "folder"}
+    read = {"inputs", "data", "model", "job", "config", "plan", "real", "generated", "conditioned", "path"}
+    read |= {"folder", "like"}
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
