@@ -23,10 +23,10 @@ from microgen.core.orientations import disorientation_angle, from_euler, rotatio
 from microgen.io import find_inputs, inspect, read, read_recipe, write
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("ebsd_fakes.py"))))
-ang_text, ctf_text, hexagonal_text = fakes.ang_text, fakes.ctf_text, fakes.hexagonal_text
+ang_rows, ang_text, ctf_text, hexagonal_text = fakes.ang_rows, fakes.ang_text, fakes.ctf_text, fakes.hexagonal_text
 ebsd_map, mutant, NICKEL, TITANIUM = fakes.ebsd_map, fakes.mutant, fakes.NICKEL, fakes.TITANIUM
 
-ROWS = fakes.ang_rows(6, 7)
+ROWS = ang_rows(6, 7)
 
 
 def one(path: Path, text: str | None = None, **how: Any) -> Microstructure:
@@ -100,6 +100,18 @@ def test_square_ang(tmp_path: Path) -> None:
     assert m.source["header"]["WorkingDistance"] == "15.2"
 
 
+def test_ang_of_other_places(tmp_path: Path) -> None:
+    """A byte order mark, lines that end in CR LF, and decimal commas change nothing."""
+    text = ang_text(ang_rows(6, 7, dy=0.25), (6, 7), dy=0.25)
+    whole = one(tmp_path / "a.ang", text)
+    head, _, table = text.rpartition("#")
+    line, _, table = table.partition("\n")
+    other = f"{head}#{line}\n{table.replace('.', ',')}".replace("\n", "\r\n")
+    (tmp_path / "b.ang").write_bytes("\ufeff".encode() + other.encode())
+    same(whole, one(tmp_path / "b.ang"))
+    assert one(tmp_path / "b.ang").spacing == whole.spacing == (0.25, 0.5)
+
+
 def test_coordinates_place_the_points(tmp_path: Path) -> None:
     """Points in another order, or begun somewhere else on the specimen, make the same map."""
     whole = one(tmp_path / "a.ang", ang_text(ROWS, (6, 7)))
@@ -117,6 +129,8 @@ def test_grid_without_a_header(tmp_path: Path) -> None:
     assert m.source["euler_frame"] == "unknown"
     assert m.source["pixel_size"]["origin"] == "coordinates of the points"
     assert one(tmp_path / "a.ang", euler_frame="edax").source["euler_frame"] == "edax"
+    m = one(tmp_path / "b.ang", "\n".join(ang_rows(6, 7, dy=0.25)))
+    assert m.spacing == (0.25, 0.5)
 
 
 def test_points_that_edax_marks_are_not_indexed(tmp_path: Path) -> None:
@@ -377,6 +391,12 @@ def test_ang_round_trip(frame: str, tmp_path: Path) -> None:
     same(m, back)
     assert (back.spacing, back.phases, dict(back.crystals)) == (m.spacing, m.phases, dict(m.crystals))
     assert back.source["euler_frame"] == frame
+    assert [w for w in back.source["warnings"] if "in which frame" not in w] == []
+    lost = np.flatnonzero(m["mask"].ravel() == 0)
+    assert ((tmp_path / "a.ang").read_text().count("12.5663706 12.5663706 12.5663706"), len(lost) > 0) == (
+        len(lost),
+        True,
+    )
     assert back.source["recipe"] == {"command": "test", "seed": 3} == read_recipe(tmp_path / "a.ang")
     first = (tmp_path / "a.ang").read_bytes()
     write(tmp_path / "a.ang", m, {"command": "test", "seed": 3})
@@ -401,6 +421,7 @@ def test_ctf_round_trip(frame: str, tmp_path: Path) -> None:
     same(m, back)
     assert (back.spacing, back.phases, dict(back.crystals)) == (m.spacing, m.phases, dict(m.crystals))
     assert back.source["euler_frame"] == frame
+    assert [w for w in back.source["warnings"] if "in which frame" not in w] == []
     assert b"\r\n" in (tmp_path / "a.ctf").read_bytes()
 
 

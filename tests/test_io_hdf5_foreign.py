@@ -132,11 +132,23 @@ def test_oina_phases_that_contradict_themselves_or_are_missing(oina: Path) -> No
         phases["1/Space Group"][...] = 194
         del phases["2/Laue Group"], phases["2/Lattice Angles"]
     found = only(oina)
-    assert "Laue group m-3m and the space group 194, which is of 6/mmm" in found.source["warnings"][0]
+    assert "Laue group 11 (m-3m) but the space group 194 (6/mmm)" in found.source["warnings"][0]
     assert found.crystals["Titanium"] == Crystal("6/mmm", None, "a*"), "by its space group"
     with h5py.File(oina, "a") as file:
         del file["1/EBSD/Header/Phases"]
     assert only(oina).phases == ("not indexed", "phase 1", "phase 2")
+
+
+def test_oina_rotations_that_are_not_applied_are_said(oina: Path) -> None:
+    before = only(oina)
+    with h5py.File(oina, "a") as file:
+        file["1/EBSD/Header/Specimen Orientation Euler"][...] = np.deg2rad([[90, 0, 0]])
+        file["1/EBSD/Header/Scanning Rotation Angle"][...] = np.pi
+    found = only(oina)
+    surface, scan = found.source["warnings"]
+    assert "acquisition surface is turned by Euler angles of 90, 0, 0 degrees" in surface
+    assert "scan was rotated by 180 degrees" in scan
+    np.testing.assert_array_equal(found["orientation"], before["orientation"])
 
 
 def test_not_an_oina_file(tmp_path: Path) -> None:
@@ -159,6 +171,39 @@ def test_edax_map(edax: Path) -> None:
     np.testing.assert_allclose(found["orientation"].reshape(-1, 4), expected, atol=1e-7)
     np.testing.assert_allclose(found["confidence_index"].ravel(), np.linspace(0, 1, 24), atol=1e-7)
     assert (found.source["euler_frame"], found.source["format"]) == ("edax", "edax_hdf5")
+
+
+@pytest.mark.parametrize(
+    ("setting", "frame"), [(1, "down-right"), (2, "edax"), (3, "right-up"), (4, "left-down"), (5, "unknown")]
+)
+def test_edax_setting_of_the_frame(setting: int, frame: str, edax: Path) -> None:
+    with h5py.File(edax, "a") as file:
+        file["Scan 1/EBSD/Header/Coordinate System/ID"] = np.array([setting], ">i4")
+    assert only(edax).source["euler_frame"] == frame
+
+
+def test_edax_steps_and_marks(edax: Path) -> None:
+    with h5py.File(edax, "a") as file:
+        file["Scan 1/EBSD/Header/Step Y"][...] = 0.25
+        file["Scan 1/EBSD/Data/Y Position"][...] /= 2
+        file["Scan 1/EBSD/Data/CI"][7] = -1
+    found = only(edax)
+    assert (found.spacing, found.source["warnings"]) == ((0.25, 0.5), [])
+    assert np.flatnonzero(found["mask"].ravel() == 0).tolist() == [3, 5, 7]
+
+
+def test_edax_of_newer_programs(edax: Path) -> None:
+    """Files named .oh5 may give the space group instead of a point group."""
+    with h5py.File(edax, "a") as file:
+        phase = file["Scan 1/EBSD/Header/Phase/1"]
+        del phase["Point Group"], phase["Symmetry"]
+        phase["SpaceGroupNumber"] = np.array([229], ">i4")
+    newer = edax.rename(edax.with_suffix(".oh5"))
+    assert only(newer).crystals["Iron (Alpha)"].laue == "m-3m"
+    assert inspect(newer)["format"] == "edax_hdf5"
+    fakes.oina(newer)
+    with pytest.raises(InputError, match=r"map\.oh5 is no HDF5 file of EDAX"):
+        read(newer)
 
 
 def test_edax_phases_scans_and_grids(tmp_path: Path) -> None:

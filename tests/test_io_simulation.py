@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 
 from microgen.core import Crystal, InputError, Microstructure
+from microgen.core.lattice import direction
 from microgen.core.orientations import disorientation_angle, from_euler, random_orientations, rotations
-from microgen.io import left_out, read, read_recipe, write
-from microgen.io.grainwise import along_a, grains_of
+from microgen.io import inspect, left_out, read, read_recipe, write
+from microgen.io.crystal_axes import with_x_along
+from microgen.io.grainwise import grains_of
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("volume_fakes.py"))))
 
@@ -66,12 +68,39 @@ def test_a_grain_has_the_phase_of_its_indexed_points() -> None:
     assert np.array_equal(grains.phase, grains_of(m).phase)
 
 
+def test_points_not_indexed_do_not_count_in_the_mean_orientation() -> None:
+    m = fakes.polycrystal((6, 6), grains=1)
+    lost = np.arange(36).reshape(6, 6) % 3 == 0
+    unknown = np.where(lost[..., None], np.float32([1, 0, 0, 0]), m["orientation"])
+    grains = grains_of(m.with_fields(orientation=unknown, mask=(~lost).astype(np.uint8)))
+    assert grains.orientation is not None
+    assert _same_rotation(grains.orientation[0], m["orientation"][0, 0])
+
+
+def test_axes_of_all_crystals_are_turned_together() -> None:
+    """Directions of the crystals stay where they are, also where the angle depends on the lattice."""
+    lattice = (0.3, 0.4, 0.5, 90, 110, 90)
+    crystals = {"a": Crystal("2/m", lattice, "a*"), "b": Crystal("6/mmm", (0.3, 0.3, 0.5, 90, 90, 120), "a*")}
+    q = random_orientations(np.random.default_rng(0), 4).reshape(2, 2, 4)
+    m = Microstructure({"phase": np.array([[0, 1], [0, 1]]), "orientation": q}, (1, 1), ("a", "b"), crystals=crystals)
+    turned = with_x_along(m, "a")
+    for name, column in (("a", 0), ("b", 1)):
+        assert turned.crystals[name] == Crystal(crystals[name].laue, crystals[name].lattice, "a")
+        for uvw in ([1, 0, 0], [0, 1, 0], [0, 0, 1]):
+            before, after = (direction(s.crystals[name], uvw) for s in (m, turned))
+            old, new = (rotations(s["orientation"][:, column]) for s in (m, turned))
+            assert np.allclose(new.apply(after), old.apply(before), atol=1e-12)
+    unknown = m.replace(crystals={**crystals, "a": Crystal("2/m", None, "a*")})
+    with pytest.raises(InputError, match="lattice"):
+        with_x_along(unknown, "a")
+
+
 def test_hexagonal_axes_are_those_of_simulations() -> None:
     """A crystal whose frame has x along a* has its a axis 30 degrees before that."""
     star = Crystal("6/mmm", x_along="a*")
     q = np.tile(from_euler(np.deg2rad([50.0, 0, 0])), (2, 2, 1))
     m = Microstructure({"grain": np.ones((2, 2), int), "orientation": q}, (1, 1), ("Zr",), crystals={"Zr": star})
-    turned = along_a(m)
+    turned = with_x_along(m, "a")
     assert turned.crystals["Zr"].x_along == "a"
     assert _same_rotation(turned["orientation"], from_euler(np.deg2rad([20.0, 0, 0])))
     a_before = rotations(q[0, 0]).apply([np.cos(np.pi / 6), -np.sin(np.pi / 6), 0])
@@ -253,6 +282,8 @@ def test_materials_of_a_damask_grid(shape: tuple[int, ...], tmp_path: Path) -> N
     about = yaml.safe_load((tmp_path / "steel.material.yaml").read_text())
     (grid,) = read(tmp_path / "steel.damask.vti")
     assert grid.spacing == m.spacing
+    steps = [1e-6 * um for um in (*m.spacing[::-1], m.spacing[-1])[:3]]
+    assert f'Spacing="{" ".join(map(repr, steps))}"' in (tmp_path / "steel.damask.vti").read_text()
     assert read_recipe(tmp_path / "steel.damask.vti") == RECIPE
     assert len(about["material"]) == len(np.unique(m["grain"]))
     for number, material in enumerate(about["material"]):
@@ -309,6 +340,8 @@ def test_without_its_header_a_tessellation_is_still_read(tmp_path: Path) -> None
     (tmp_path / "a.tesr.json").unlink()
     with pytest.raises(InputError, match="Neper voxel size, which has no unit"):
         read(tmp_path / "a.tesr")
+    assert (tmp_path / "a.tesr").read_text().split()[5:9] == ["5", "4", "0.1", "2.0"], "x stands first"
+    assert inspect(tmp_path / "a.tesr")["pixel_sizes"][0]["um"] == [2.0, 0.1]
     (back,) = read(tmp_path / "a.tesr", pixel_size_um=m.spacing)
     for name in ("grain", "phase", "mask"):
         assert np.array_equal(back[name], m[name])

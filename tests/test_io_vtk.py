@@ -195,14 +195,33 @@ def test_one_array_is_an_intensity_and_its_spacing_only_a_hint(tmp_path: Path) -
     path = _ascii(tmp_path / "a.vti")
     with pytest.raises(InputError, match=r"--pixel-size-um"):
         read(path)
+    assert inspect(path)["pixel_sizes"][0]["um"] == [2.0, 0.25, 0.5]
     (m,) = read(path, pixel_size_um=(2, 0.25, 0.5))
     assert m["intensity"].tolist() == [[[1, 2, 3], [4, 5, 6]]]
     (flat,) = read(path, pixel_size_um=1, volume=False)
     assert flat["intensity"].tolist() == [[1, 2, 3], [4, 5, 6]]
-    (m,) = read(_ascii(path, extent="0 3 0 2 0 0"), pixel_size_um=(0.25, 0.5))
+    assert inspect(_ascii(path, extent="0 3 0 2 0 0"))["pixel_sizes"][0]["um"] == [0.25, 0.5]
+    (m,) = read(path, pixel_size_um=(0.25, 0.5))
     assert m["intensity"].tolist() == [[1, 2, 3], [4, 5, 6]]
     (m,) = read(_ascii(path, extent="4 6 -1 0 5 5", kind="PointData"), pixel_size_um=1)
     assert m["intensity"].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_an_image_that_paraview_resampled(tmp_path: Path) -> None:
+    """Its values stand on points; the only array of cells says which are blank."""
+    ghosts = '<CellData><DataArray type="UInt8" Name="vtkGhostType" format="ascii">0 32</DataArray></CellData>'
+    path = _ascii(tmp_path / "a.vti", extent="0 2 0 1 0 0", kind="PointData")
+    path.write_text(path.read_text().replace("<PointData>", ghosts + "<PointData>"))
+    (m,) = read(path, pixel_size_um=1)
+    assert (m["intensity"].tolist(), m.source["warnings"]) == ([[1, 2, 3], [4, 5, 6]], [])
+    legacy = [
+        "# vtk DataFile Version 3.0", "resampled", "ASCII", "DATASET STRUCTURED_POINTS", "DIMENSIONS 3 2 1",
+        "SPACING 1 1 1", "CELL_DATA 2", "SCALARS vtkGhostType unsigned_char", "LOOKUP_TABLE default", "0 32",
+        "POINT_DATA 6", "SCALARS id int", "LOOKUP_TABLE default", "1 2 3 4 5 6", "",
+    ]  # fmt: skip
+    (tmp_path / "a.vtk").write_text("\n".join(legacy))
+    (m,) = read(tmp_path / "a.vtk", pixel_size_um=1)
+    assert (m["intensity"].tolist(), m.source["warnings"]) == ([[1, 2, 3], [4, 5, 6]], [])
 
 
 def test_labels_stored_as_floats(tmp_path: Path) -> None:

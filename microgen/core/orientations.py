@@ -17,14 +17,16 @@ Bunge, Texture Analysis in Materials Science (1982). Rowenhorst et al., Modellin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from microgen.core.crystals import Crystal
 from microgen.core.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation  # imported where needed: it takes longer than all the rest
 
 Float = NDArray[np.floating[Any]]
 
@@ -40,6 +42,8 @@ A Microstructure with orientations says which one holds in ``source["euler_frame
 
 def rotations(orientation: Float) -> Rotation:
     """Return quaternions ``(..., 4)`` as scipy rotations (flattened to one axis)."""
+    from scipy.spatial.transform import Rotation
+
     return Rotation.from_quat(np.asarray(orientation, dtype=np.float64).reshape(-1, 4)[:, [1, 2, 3, 0]])
 
 
@@ -54,6 +58,8 @@ def from_euler(angles: Float) -> Float:
     >>> from_euler(np.deg2rad([90.0, 0.0, 0.0])).round(4)
     array([0.7071, 0.    , 0.    , 0.7071])
     """
+    from scipy.spatial.transform import Rotation
+
     given = np.asarray(angles, dtype=np.float64)
     found = quaternions(Rotation.from_euler("ZXZ", given.reshape(-1, 3)))
     return found.reshape(*given.shape[:-1], 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,7 +122,7 @@ def read_own(path: Path) -> dict[str, Any]:
 
 def split(data: bytes) -> tuple[list[str], bytes]:
     """Return the lines of the header without their ``#``, and the bytes of the table."""
-    lines, start = [], 0
+    lines, start = [], 3 if data.startswith(codecs.BOM_UTF8) else 0
     while start < len(data):
         end = data.find(b"\n", start)
         end = len(data) if end < 0 else end

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, files
-from microgen.io.ctf import listed_phase, turned_surface
 from microgen.io.ebsd import Phase, ebsd_map, grid_text
+from microgen.io.oxford import listed_phase, turned_surface
 from microgen.io.pixel_size import PixelSize, sized
 from microgen.io.recording import Options, Recording
 from microgen.io.table import Lattice, decode, lay_out, number, sizes_of

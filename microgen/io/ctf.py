@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from microgen.core import InputError
 from microgen.io import ctf_write
-from microgen.io.ebsd import LAUE_NUMBERS, Phase, crystal_of, ebsd_map, laue_of_space_group
+from microgen.io.ebsd import Phase, ebsd_map
 from microgen.io.guard import check_size
+from microgen.io.oxford import listed_phase, turned_surface
 from microgen.io.recording import Options, Recording
 from microgen.io.table import decode, lay_out, number, numbers, sizes_of, stored, writer_of
 
@@ -70,7 +71,7 @@ class Header:
 def read(path: Path, options: Options) -> Recording:
     """Read a map; phase 0 is not indexed."""
     header, body = parse(path.read_bytes())
-    table = numbers(body.replace(b",", b"."))
+    table = numbers(body)
     check_size(path, table.size, table.nbytes, options.max_pixels)
     column = dict(zip(_named(header, table.shape[1]), table.T, strict=True))
     step, shape = (header.number("YStep"), header.number("XStep")), _shape(header)
@@ -128,30 +129,6 @@ def suspicions(degrees: Array) -> list[str]:
         f"none of its Euler angles is above {np.abs(degrees).max():.3g} degrees; they look like radians, but are "
         "taken as degrees, which this format has"
     ]
-
-
-def turned_surface(angles: Sequence[float | None]) -> list[str]:
-    """Return a warning where the acquisition surface is turned against the sample: no angle is changed for it."""
-    if not any(angles):
-        return []
-    stated = ", ".join(f"{angle or 0:g}" for angle in angles)
-    return [
-        f"its acquisition surface is turned by Euler angles of {stated} degrees; its orientations are kept as stored"
-    ]
-
-
-def listed_phase(name: str, lattice: Sequence[float], laue: int, space_group: int, remarks: list[str]) -> Phase:
-    """Return a phase of Oxford Instruments; a Laue group that contradicts the space group is reported."""
-    by_space_group = laue_of_space_group(space_group)
-    group = LAUE_NUMBERS.get(laue) or by_space_group
-    if group is None:
-        remarks.append(f"phase {name!r} has the Laue group {laue}, which does not exist; it has no crystal")
-    elif by_space_group not in (None, group):
-        remarks.append(
-            f"phase {name!r} has the Laue group {laue} ({group}) but the space group {space_group} "
-            f"({by_space_group}); the former is taken"
-        )
-    return Phase(name, crystal_of(group, lattice, x_along="a*"))
 
 
 def _phases(lines: Sequence[str], title: Sequence[str], remarks: list[str]) -> dict[int, Phase]:

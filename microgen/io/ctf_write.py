@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from microgen.core import InputError, Microstructure
-from microgen.io.ebsd import LAUE_NUMBERS, Phase
+from microgen.io.ebsd import Phase
 from microgen.io.ebsd_export import Points, column, points
+from microgen.io.oxford import LAUE_NUMBERS
 
 _NAMES = "Phase X Y Bands Error Euler1 Euler2 Euler3 MAD BC BS"
 _WHOLE = ("bands", "error", "band_contrast", "band_slope")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.orientations import NOT_INDEXED, to_euler
 from microgen.io import header
-from microgen.io.grainwise import along_a, warn_of_frame
+from microgen.io.crystal_axes import with_x_along
+from microgen.io.grainwise import warn_of_frame
 
 Array = NDArray[Any]
 
@@ -77,7 +78,7 @@ def write(
     crystals whose x lies along a.
     """
     warn_of_frame(structure)
-    structure = along_a(structure)
+    structure = with_x_along(structure, "a")
     text = header.dumps(structure, recipe)
     if len(text) > _LARGEST_HEADER:
         raise InputError(f"its header has {len(text)} characters, more than the {_LARGEST_HEADER} a .dream3d holds")

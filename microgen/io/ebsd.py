@@ -16,10 +16,6 @@ from microgen.io.recording import Recording
 
 Array = NDArray[Any]
 
-LAUE_NUMBERS: dict[int, str] = dict(enumerate(LAUE_GROUPS, 1))
-"""Laue groups by the number that Oxford Instruments gives them, 1 to 11."""
-
-_LAST_SPACE_GROUP = (2, 15, 74, 88, 142, 148, 167, 176, 194, 206, 230)  # of each Laue group, in order
 _LARGEST_ANGLE = 4 * np.pi + 0.01  # 4 pi is how EDAX marks a point without orientation
 _CHUNK = 1 << 18  # points converted at a time
 
@@ -131,17 +127,6 @@ def crystal_of(
         return Crystal(laue, None, x_along)
     unit = 10 if angstrom else 1
     return Crystal(laue, tuple(round(v / (unit if k < 3 else 1), 9) for k, v in enumerate(lattice)), x_along)
-
-
-def laue_of_space_group(number: int) -> str | None:
-    """Return the Laue group of a space group, None for no such group.
-
-    >>> laue_of_space_group(225), laue_of_space_group(194), laue_of_space_group(0)
-    ('m-3m', '6/mmm', None)
-    """
-    if not 1 <= number <= 230:
-        return None
-    return LAUE_NUMBERS[1 + int(np.searchsorted(_LAST_SPACE_GROUP, number))]
 
 
 def grid_text(shape: Sequence[int]) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microgen.core import Crystal, InputError, Microstructure
+from microgen.core import InputError, Microstructure
 from microgen.core.orientations import NOT_INDEXED
+from microgen.io.crystal_axes import with_x_along
 from microgen.io.ebsd import Phase
 
 Array = NDArray[Any]
-
-_SAME_AXES = ("mmm", "4/m", "4/mmm", "m-3", "m-3m")  # a and a* are one direction there
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ def points(structure: Microstructure, *, frame: str, x_along: Literal["a", "a*"]
     """
     if structure.ndim != 2 or "orientation" not in structure:
         raise InputError("this format holds pictures with the field orientation; write .h5 or .dream3d for other ones")
+    structure = with_x_along(structure, x_along)
     phase, phases = _phases(structure)
     if "mask" in structure:
         phase = np.where(structure["mask"].reshape(-1) != 0, phase, 0)
@@ -73,7 +73,6 @@ def points(structure: Microstructure, *, frame: str, x_along: Literal["a", "a*"]
     stated = str(structure.source.get("euler_frame", "unknown"))
     if stated != "unknown":
         quaternions = _in_frame(quaternions, stated, frame)
-    turned = [_turned(quaternions, phase == k, p, x_along) for k, p in enumerate(phases, 1)]
     rows, columns = np.divmod(np.arange(len(phase)), structure.shape[1])
     dy, dx = structure.spacing
     return Points(
@@ -81,7 +80,7 @@ def points(structure: Microstructure, *, frame: str, x_along: Literal["a", "a*"]
         (dy, dx),
         _euler(quaternions, phase > 0),
         phase,
-        tuple(turned),
+        tuple(phases),
         columns * dx,
         rows * dy,
         "unknown" if stated == "unknown" else frame,
@@ -138,31 +137,6 @@ def _in_frame(quaternions: Array, stated: str, wanted: str) -> Array:
     from microgen.core.frames import from_map_frame, to_map_frame  # loads scipy
 
     return from_map_frame(to_map_frame(quaternions, stated), wanted)
-
-
-def _turned(quaternions: Array, where: Array, phase: Phase, x_along: Literal["a", "a*"]) -> Phase:
-    """Turn the crystal axes of one phase to those of the vendor, in place; return the phase with these axes."""
-    crystal = phase.crystal
-    if crystal is None or crystal.x_along == x_along:
-        return phase
-    if crystal.laue not in _SAME_AXES and where.any():
-        from microgen.core.orientations import quaternions as from_rotation
-        from microgen.core.orientations import rotations
-
-        quaternions[where] = from_rotation(rotations(quaternions[where]) * _axes_to(crystal, x_along))
-    return replace(phase, crystal=Crystal(crystal.laue, crystal.lattice, x_along))
-
-
-def _axes_to(crystal: Crystal, x_along: Literal["a", "a*"]) -> Any:
-    """Return the rotation between the two orthonormal frames of a crystal, to be multiplied from the right."""
-    from scipy.spatial.transform import Rotation
-
-    if crystal.laue in ("-3", "-3m", "6/m", "6/mmm"):
-        return Rotation.from_euler("Z", -30 if x_along == "a" else 30, degrees=True)
-    from microgen.core.lattice import structure_matrix
-
-    old, new = structure_matrix(crystal), structure_matrix(Crystal(crystal.laue, crystal.lattice, x_along))
-    return Rotation.from_matrix(old @ np.linalg.inv(new))
 
 
 def _euler(quaternions: Array, solved: Array) -> Array:

@@ -1,9 +1,10 @@
-"""HDF5 of EDAX's OIM Analysis: EBSD maps, and the images of the microscope in the same file."""
+"""HDF5 of EDAX's OIM Analysis (``.h5``, ``.oh5``): EBSD maps, and the images of the microscope in the same file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,31 @@ from microgen.core import InputError
 from microgen.core.crystals import laue_group
 from microgen.io import ang, hdf5_array
 from microgen.io.ebsd import Phase, crystal_of, ebsd_map, grid_text
+from microgen.io.oxford import laue_of_space_group
 from microgen.io.pixel_size import PixelSize, sized
 from microgen.io.recording import Options, Recording
-from microgen.io.sandbox import Hdf5
+from microgen.io.sandbox import Hdf5, opened
 
 Array = NDArray[Any]
 
+EXTENSIONS = (".oh5",)
+
 _EULER = ("Phi1", "Phi", "Phi2")
 _OURS = {"CI": "confidence_index", "IQ": "image_quality", "Fit": "fit_deg", "SEM Signal": "sem_signal"}
+_SETTINGS = {1: "down-right", 2: "edax", 3: "right-up", 4: "left-down"}
+"""Where the Euler frame lies in the picture by the number of EDAX's setting, see :mod:`microgen.core.frames`."""
+
 _NO_ORIENTATION = 4 * np.pi - 1e-3
 _FACTS = ("Sample ID", "Scan ID", "Operator", "Working Distance", "Sample Tilt", "Camera Elevation Angle")
 _LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")
+
+
+def read(path: Path, options: Options) -> Recording:
+    """Read a map or an image by the extension that newer programs of EDAX give."""
+    with opened(path, options.max_pixels) as file:
+        if not is_mine(*file.root(), file):
+            raise InputError(f"{path} is no HDF5 file of EDAX, whose name would stand in it")
+        return read_open(file, options)
 
 
 def is_mine(attrs: Mapping[str, Any], names: Sequence[str], file: Hdf5) -> bool:
@@ -49,7 +64,7 @@ def read_open(file: Hdf5, options: Options) -> Recording:
         shape=shape,
         spacing=step,
         phases=phases,
-        frame="edax",
+        frame=_frame(file, scan),
         source=_facts(file, scan),
         indexed=_solved(placed),
         warnings=remarks,
@@ -68,6 +83,12 @@ def _chosen(file: Hdf5, dataset: str | None) -> str:
     if len(scans) != 1:
         raise InputError(f"{file.path}: {_list(file, scans)}; pass --dataset NAME (in Python read(path, dataset=...))")
     return scans[0]
+
+
+def _frame(file: Hdf5, scan: str) -> str:
+    """Frame of the Euler angles: the setting that the file states, else the usual one."""
+    setting = file.number(f"{scan}/Header/Coordinate System/ID")
+    return "edax" if setting is None else _SETTINGS.get(int(setting), "unknown")
 
 
 def _has_map(file: Hdf5, scan: str) -> bool:
@@ -168,7 +189,7 @@ def _phase(file: Hdf5, group: str, remarks: list[str]) -> Phase:
 
 
 def _laue(file: Hdf5, group: str) -> str | None:
-    """Laue group, by the point group in brackets (``Hexagonal (D6h) [6/mmm]``) or by EDAX's code of symmetry."""
+    """Laue group, by the point group in brackets (``Hexagonal (D6h) [6/mmm]``), EDAX's code, or the space group."""
     for name in ("Point Group", "Laue Group"):
         if match := re.search(r"\[([^\]]+)\]", (file.text(f"{group}/{name}") or "")):
             try:
@@ -176,7 +197,8 @@ def _laue(file: Hdf5, group: str) -> str | None:
             except InputError:
                 continue
     code = file.number(f"{group}/Symmetry") or 0.0
-    return ang.SYMMETRIES.get(f"{code:g}")
+    space_group = int(file.number(f"{group}/SpaceGroupNumber") or 0)
+    return ang.SYMMETRIES.get(f"{code:g}") or laue_of_space_group(space_group)
 
 
 def _facts(file: Hdf5, scan: str) -> dict[str, Any]:

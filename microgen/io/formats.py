@@ -14,6 +14,7 @@ from microgen.io import (
     ctf,
     damask,
     dream3d,
+    edax_hdf5,
     h5oina,
     hdf5,
     jpeg,
@@ -29,7 +30,7 @@ from microgen.io import (
 )
 
 _MODULES = (
-    png, jpeg, bmp, tiff, ome, npy, hdf5, ang, ctf, cpr, h5oina, dream3d,
+    png, jpeg, bmp, tiff, ome, npy, hdf5, ang, ctf, cpr, h5oina, edax_hdf5, dream3d,
     raw, text_matrix, vtk_xml, vtk_legacy, damask, abaqus, tesr,
 )  # fmt: skip
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.core.orientations import NOT_INDEXED, mean_orientations, quaternions, rotations
+from microgen.core.orientations import mean_orientations
+from microgen.io.crystal_axes import indexed, phase_field, phase_names, with_x_along
 
 
 @dataclass(frozen=True)
@@ -50,50 +51,16 @@ def grains_of(structure: Microstructure) -> Grains:
     """
     if "grain" not in structure:
         return _by_phase(structure)
-    structure = along_a(structure)
+    structure = with_x_along(structure, "a")
     numbers, flat = np.unique(structure["grain"], return_inverse=True)
     if numbers[0] < 0:
         raise InputError(f"grains are numbered from 1, and here is {numbers[0]}")
     index = flat.reshape(structure.shape)
     names = phase_names(structure)
-    weight = _indexed(structure)
-    phase = _majority(index, _phase_field(structure), weight, len(names))
+    weight = indexed(structure)
+    phase = _majority(index, phase_field(structure), weight, len(names))
     orientation = _mean(structure, index, phase, weight) if "orientation" in structure else None
     return Grains(index, numbers.astype(np.int64), phase, names, orientation)
-
-
-def phase_names(structure: Microstructure) -> tuple[str, ...]:
-    """Return one name for every value of the field ``phase``; where there is no such field, of the only phase."""
-    if "phase" not in structure:
-        named = [name for name in structure.phases if name != NOT_INDEXED]
-        return (named[0],) if len(named) == 1 else ("material",)
-    phase = structure["phase"]
-    if phase.min() < 0:
-        raise InputError(f"phases are numbered from 0, and here is {phase.min()}")
-    count = max(int(phase.max()) + 1, len(structure.phases))
-    return tuple(structure.phases) + tuple(f"phase_{i}" for i in range(len(structure.phases), count))
-
-
-def along_a(structure: Microstructure) -> Microstructure:
-    """Return a structure whose crystal frames all have x along a, as simulation programs have it.
-
-    The frame with x along a* differs from it in trigonal and hexagonal crystals, by 30 degrees about c: in that frame
-    the a axis lies at -30 degrees.
-    """
-    turned = {name: c for name, c in structure.crystals.items() if c.x_along == "a*" and c.laue[:2] in ("-3", "6/")}
-    if not turned or "orientation" not in structure:
-        return structure
-    from scipy.spatial.transform import Rotation
-
-    names, phase = phase_names(structure), _phase_field(structure)
-    orientation = structure["orientation"].copy()
-    for name in turned:
-        member = _indexed(structure) & (phase == names.index(name))
-        if member.any():
-            found = rotations(orientation[member]) * Rotation.from_euler("Z", -30, degrees=True)
-            orientation[member] = quaternions(found)
-    crystals = {name: replace(crystal, x_along="a") for name, crystal in structure.crystals.items()}
-    return structure.with_fields(orientation=orientation).replace(crystals=crystals)
 
 
 def frame_of(structure: Microstructure) -> str:
@@ -141,18 +108,6 @@ def _by_phase(structure: Microstructure) -> Grains:
     return Grains(flat.reshape(structure.shape), None, present.astype(np.int64), phase_names(structure), None)
 
 
-def _phase_field(structure: Microstructure) -> NDArray[Any]:
-    return structure["phase"] if "phase" in structure else np.zeros(structure.shape, np.uint8)
-
-
-def _indexed(structure: Microstructure) -> NDArray[np.bool_]:
-    """Points whose phase and orientation were measured."""
-    valid = structure["mask"] != 0 if "mask" in structure else np.ones(structure.shape, bool)
-    if "phase" in structure and structure.phases[:1] == (NOT_INDEXED,):
-        valid = valid & (structure["phase"] != 0)
-    return np.asarray(valid)
-
-
 def _majority(index: NDArray[Any], phase: NDArray[Any], weight: NDArray[np.bool_], phases: int) -> NDArray[np.int64]:
     """Return the commonest phase of each grain among its indexed points, or among all where it has none."""
     grains = int(index.max()) + 1
@@ -168,7 +123,7 @@ def _mean(
 ) -> NDArray[np.float64]:
     """Mean orientation of each grain over its indexed points of its phase; the identity where there is none."""
     given, group = structure["orientation"].reshape(-1, 4), index.ravel()
-    valid = weight.ravel() & (_phase_field(structure).ravel() == phase[group])
+    valid = weight.ravel() & (phase_field(structure).ravel() == phase[group])
     if "grain" in structure:
         valid &= structure["grain"].ravel() > 0
     mean = np.tile([1.0, 0.0, 0.0, 0.0], (len(phase), 1))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from microgen.core import InputError
 from microgen.io import hdf5_array, sandbox
-from microgen.io.ebsd import LAUE_NUMBERS, Phase, crystal_of, ebsd_map, grid_text, laue_of_space_group
+from microgen.io.ebsd import Phase, ebsd_map, grid_text
+from microgen.io.oxford import listed_phase, turned_surface
 from microgen.io.pixel_size import PixelSize, sized
 from microgen.io.recording import Options, Recording
 
@@ -39,6 +40,8 @@ _FACTS = (
     "Project Label", "Specimen Label", "Site Label", "Acquisition Date", "Beam Voltage", "Magnification", "Tilt Angle",
     "Scanning Rotation Angle", "Specimen Orientation Euler",
 )  # fmt: skip
+
+_NO_TURN = 1e-4  # radians
 
 
 def read(path: Path, options: Options) -> Recording:
@@ -64,7 +67,8 @@ def read_open(file: sandbox.Hdf5, options: Options) -> Recording:
     grid, step = _grid(file, group, raw)
     count = int(np.prod(grid))
     columns = {**_columns(file, f"{raw}/Data", count), **_columns(file, f"{group}/Data", count)}
-    remarks: list[str] = []
+    facts = _facts(file, group, raw)
+    remarks = _frame_remarks(facts)
     processed = group.replace(_RAW, _PROCESSED)
     if processed != group and f"{processed}/Data" in file.objects:
         remarks.append(
@@ -78,7 +82,7 @@ def read_open(file: sandbox.Hdf5, options: Options) -> Recording:
         spacing=step,
         phases=_phases(file, group, remarks),
         frame="oxford",
-        source=_facts(file, group, raw),
+        source=facts,
         warnings=remarks,
     )
 
@@ -173,15 +177,10 @@ def _phases(file: sandbox.Hdf5, group: str, remarks: list[str]) -> dict[int, Pha
 
 
 def _phase(file: sandbox.Hdf5, group: str, remarks: list[str]) -> Phase:
-    name = file.text(f"{group}/Phase Name") or ""
-    laue = LAUE_NUMBERS.get(int(file.number(f"{group}/Laue Group") or 0))
-    space = int(file.number(f"{group}/Space Group") or 0)
-    by_space = laue_of_space_group(space)
-    if laue and by_space and laue != by_space:
-        remarks.append(f"phase {name!r} has the Laue group {laue} and the space group {space}, which is of {by_space}")
     edges, angles = (_three(file.small(f"{group}/Lattice {what}")) for what in ("Dimensions", "Angles"))
-    lattice = (*edges, *(round(float(np.rad2deg(a)), 4) for a in angles)) if edges and angles else None
-    return Phase(name, crystal_of(laue or by_space, lattice, x_along="a*"))
+    lattice = (*edges, *(round(float(np.rad2deg(a)), 4) for a in angles)) if edges and angles else ()
+    laue, space = (int(file.number(f"{group}/{what} Group") or 0) for what in ("Laue", "Space"))
+    return listed_phase(file.text(f"{group}/Phase Name") or "", lattice, laue, space, remarks)
 
 
 def _three(value: Any) -> tuple[float, ...]:
@@ -201,6 +200,19 @@ def _facts(file: sandbox.Hdf5, group: str, raw: str) -> dict[str, Any]:
         if value is not None and np.isfinite(np.asarray(value, dtype=float) if not isinstance(value, str) else 0).all():
             found[name.lower().replace(" ", "_")] = value
     return found
+
+
+def _frame_remarks(facts: Mapping[str, Any]) -> list[str]:
+    """Say so where the file states rotations that its angles, and the frame they are taken to be in, leave out."""
+    surface = facts.get("specimen_orientation_euler", ())
+    remarks = turned_surface(np.rad2deg(surface).round(4).tolist() if isinstance(surface, list) else ())
+    scan = facts.get("scanning_rotation_angle")
+    if isinstance(scan, (int, float)) and abs(scan) > _NO_TURN:
+        remarks.append(
+            f"its scan was rotated by {np.rad2deg(scan):.4g} degrees against the tilt axis; its orientations are kept "
+            "as stored, in the Euler frame 'oxford' of a scan that was not: check it with a known crystal"
+        )
+    return remarks
 
 
 def _image(file: sandbox.Hdf5, path: str, options: Options) -> Recording:

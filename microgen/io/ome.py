@@ -10,9 +10,9 @@ OME data model 2016-06, https://docs.openmicroscopy.org/ome-model/6.2.2/ome-tiff
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 import tifffile
 from numpy.typing import NDArray
@@ -52,12 +52,12 @@ def _xml(structure: Microstructure, name: str, stored: NDArray[Any], recipe: Map
     z = structure.shape[0] if structure.ndim == 3 else 1
     sizes = zip("XYZ", structure.spacing[::-1], strict=False)
     physical = " ".join(f'PhysicalSize{axis}="{um!r}" PhysicalSize{axis}Unit="µm"' for axis, um in sizes)
-    header = escape(own.dumps(own.texts(structure, recipe)))
+    header = escape(own.dumps(own.texts(structure, recipe)), quote=False)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f'<OME xmlns="{_SCHEMA}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
         f'xsi:schemaLocation="{_SCHEMA} {_SCHEMA}/ome.xsd" Creator="microgen">'
-        f'<Image ID="Image:0" Name={quoteattr(name)}>'
+        f'<Image ID="Image:0" Name="{escape(name)}">'
         f'<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="{_TYPES[stored.dtype.name]}" '
         f'SizeX="{stored.shape[-1]}" SizeY="{stored.shape[-2]}" SizeZ="{z}" SizeC="1" SizeT="1" '
         f'BigEndian="false" {physical}>'

@@ -51,13 +51,15 @@ def decode(data: bytes) -> str:
 def numbers(data: bytes) -> Array:
     """Return a table of numbers ``(rows, columns)``, float64; every line must have as many as the first.
 
-    >>> numbers(b"1 2.5\\n3 -4e-1\\n")
+    A comma is a decimal point, as programs write it that follow the language of the computer.
+
+    >>> numbers(b"1 2,5\\n3 -4e-1\\n")
     array([[ 1. ,  2.5],
            [ 3. , -0.4]])
     """
     if not data.strip():
         raise InputError("has a header but no points")
-    lines = io.TextIOWrapper(io.BytesIO(data), encoding="latin-1")
+    lines = io.TextIOWrapper(io.BytesIO(data.replace(b",", b".")), encoding="latin-1")
     try:
         return np.loadtxt(lines, comments=None, ndmin=2)
     except ValueError as error:

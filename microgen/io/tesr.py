@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure, files
 from microgen.io import header, numerals, tesr_read
-from microgen.io.grainwise import Grains, along_a, grains_of, warn_of_frame
+from microgen.io.crystal_axes import with_x_along
+from microgen.io.grainwise import Grains, grains_of, warn_of_frame
 from microgen.io.recording import Options, Recording
 
 EXTENSIONS = (".tesr",)
@@ -49,13 +50,13 @@ def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | Non
         )
     warn_of_frame(structure)
     with path.open("w", encoding="ascii", newline="\n") as stream:
-        stream.writelines(_text(along_a(structure)))
+        stream.writelines(_text(with_x_along(structure, "a")))
 
 
 def companion(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None, digest: str) -> bytes:
     """Return the header that stands beside the file, bound to it by its SHA-256."""
     names = [name for name in structure.fields if name in HOLDS]
-    turned = along_a(structure)
+    turned = with_x_along(structure, "a")
     kept = turned.replace(fields={name: turned[name] for name in names})
     text = {_HASH_KEY: digest, **json.loads(header.dumps(kept, recipe))}
     if "phase" in structure:

@@ -128,6 +128,8 @@ class _Reader:
         name = unquote(name)
         if name in into:
             raise InputError(f"holds two arrays called {name!r}")
+        if name == vtk_xml.GHOSTS:
+            return
         into[name] = values.reshape(shape if values.size == math.prod(shape) else (*shape, -1))
 
     def _numbers(self, kind: str, count: int) -> NDArray[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def image(
         *(_string(name, text) for name, text in texts.items()),
         "</FieldData>",
         f'<Piece Extent="{extent}">',
-        f"<CellData Scalars={quoteattr(next(iter(stored)))}>",
+        f'<CellData Scalars="{escape(next(iter(stored)))}">',
         *(_element(n, v, len(shape), start) for (n, v), start in zip(stored.items(), offsets, strict=False)),
         "</CellData>",
         "</Piece>",
@@ -91,7 +91,7 @@ def _packed(values: NDArray[Any]) -> bytes:
 def _string(name: str, text: str) -> str:
     """VTK keeps a string as the codes of its bytes, ended by 0."""
     codes = " ".join(map(str, [*text.encode(), 0]))
-    return f'<Array type="String" Name={quoteattr(name)} NumberOfTuples="1" format="ascii">\n{codes}\n</Array>'
+    return f'<Array type="String" Name="{escape(name)}" NumberOfTuples="1" format="ascii">\n{codes}\n</Array>'
 
 
 def _element(name: str, values: NDArray[Any], ndim: int, offset: int) -> str:
@@ -101,6 +101,6 @@ def _element(name: str, values: NDArray[Any], ndim: int, offset: int) -> str:
         "".join(f' ComponentName{i}="{letter}"' for i, letter in enumerate("wxyz")) if name == "orientation" else ""
     )
     return (
-        f"<DataArray type={quoteattr(kind)} Name={quoteattr(name)} "
+        f'<DataArray type="{kind}" Name="{escape(name)}" '
         f'NumberOfComponents="{components}"{labels} format="appended" offset="{offset}"/>'
     )

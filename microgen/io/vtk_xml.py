@@ -29,6 +29,9 @@ from microgen.io.recording import Options, Recording
 EXTENSIONS = (".vti",)
 WHOLE = True
 
+GHOSTS = "vtkGhostType"
+"""Array of flags, not of values, that ParaView adds to cells when it resamples point data."""
+
 _LARGEST_HEAD = 1 << 20  # bytes of markup around appended data
 
 
@@ -171,7 +174,7 @@ def _arrays_of(piece: ElementTree.Element, kind: str) -> dict[str, ElementTree.E
         name = element.get("Name") or "values"
         if name in found:
             raise InputError(f"holds two arrays called {name!r}")
-        if element.get("type") in vtk_arrays.TYPES:
+        if element.get("type") in vtk_arrays.TYPES and name != GHOSTS:
             found[name] = element
     return found
 
@@ -181,7 +184,7 @@ def _left_out(piece: ElementTree.Element, kind: str) -> list[str]:
     every = [e.get("Name") or "values" for k in ("CellData", "PointData") for e in piece.findall(f"{k}/*")]
     for name in used:
         every.remove(name)
-    return every
+    return [name for name in every if name != GHOSTS]
 
 
 def _check_total(path: Path, shape: tuple[int, ...], elements: Mapping[str, ElementTree.Element], limit: int) -> None:
