@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
 from microgen.stats import correlate, mks
-from microgen.stats.views import interior
+from microgen.stats.views import Views
 
 Points = NDArray[np.float64]
 
@@ -64,9 +64,10 @@ def _components(labels: NDArray[np.uint8], reference: NDArray[Any]) -> tuple[Poi
 
 
 def _region(window: Microstructure) -> NDArray[np.bool_] | None:
-    """Phase 1, or the inside of grains."""
-    if "phase" in window:
-        return np.asarray(window["phase"] == 1)
-    if "grain" in window:
-        return interior(window["grain"])
-    return ~window["boundary"].astype(bool) if "boundary" in window else None
+    """Phase 1, or the inside of grains; nothing of a gray picture."""
+    if not {"phase", "grain", "boundary", "orientation"} & set(window.fields):
+        return None
+    try:
+        return Views(window, 1).get("region")
+    except InputError:
+        return None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from microgen.core import Microstructure
 from microgen.stats import DESCRIPTORS, measure
+from microgen.stats.views import present_phases, regions
 
 Array = NDArray[np.float64]
 Measured = Mapping[str, Any]
@@ -73,8 +74,24 @@ class Feature:
 
 
 def measure_all(windows: Sequence[Microstructure]) -> list[Measured]:
-    """Measure every descriptor that applies on each window; what a window does not allow is left out of its table."""
-    return [{name: m for name, m in measure(window, intervals=False).items() if _has_value(m)} for window in windows]
+    """Measure every descriptor that applies on each window; what a window does not allow is left out of its table.
+
+    Where windows show several phases, all of these are measured on every window, also on one that lacks some.
+    """
+    names = _phases(windows)
+    tables = []
+    for window in windows:
+        chosen = [window.phases.index(name) for name in names if name in window.phases] or None
+        tables.append(measure(window, phase=chosen, intervals=False))
+    return [{name: m for name, m in table.items() if _has_value(m)} for table in tables]
+
+
+def _phases(windows: Sequence[Microstructure]) -> list[str]:
+    """Names of all phases that windows show, where they have names and some window shows several under their names."""
+    shown = [w for w in windows if "phase" in w and w.phases]
+    if not any("" not in regions(w, None) for w in shown):
+        return []
+    return list(dict.fromkeys(w.phases[i] for w in shown for i in present_phases(w) if i < len(w.phases)))
 
 
 def _has_value(measurement: Any) -> bool:
@@ -92,11 +109,15 @@ def _distinct(found: dict[str, Feature]) -> dict[str, Feature]:
     """Leave out descriptors that are another one under a second name: the same unit and values on every window."""
     kept: dict[str, Feature] = {}
     for name, feature in found.items():
-        if not any(
-            f.unit == feature.unit and np.array_equal(f.values, feature.values, equal_nan=True) for f in kept.values()
-        ):
+        if not any(_alike(feature, other) for other in kept.values()):
             kept[name] = feature
     return kept
+
+
+def _alike(one: Feature, other: Feature) -> bool:
+    """Whether all values agree, but for rounding: as the outline of a phase and that of all others together."""
+    alike = (one.unit, one.kind) == (other.unit, other.kind)
+    return alike and np.allclose(one.values, other.values, rtol=1e-6, atol=0, equal_nan=True)
 
 
 def _base(name: str) -> str:

@@ -170,8 +170,14 @@ def make_row(
         n,
         verdict,
         why,
-        REDUNDANT.get(name, ""),
+        _same_as(name),
     )
+
+
+def _same_as(name: str) -> str:
+    """The row that says the same, of the same phase."""
+    base, colon, phase = name.partition(":")
+    return REDUNDANT[base] + colon + phase if base in REDUNDANT else ""
 
 
 def _judge(found: Distances, floor: float, n: Numbers) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Microstructure
+from microgen.evaluate.texture import gray
 
 Array = NDArray[Any]
 
@@ -50,7 +51,17 @@ FLOORS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
 
 
 def surrogate(window: Microstructure, kind: str, rng: np.random.Generator) -> Microstructure:
-    """Return the window with every plain field replaced by its surrogate; other fields are left out."""
+    """Return the window with every plain field replaced by its surrogate; other fields are left out.
+
+    The points of an orientation map are moved as a whole: to where a surrogate of its gray picture has their rank.
+    """
+    if "orientation" in window:
+        order = np.argsort(gray(window), axis=None, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        moved = order[FLOORS[kind](rank.reshape(window.shape), rng)]
+        flat = {name: v.reshape(order.size, *v.shape[window.ndim :]) for name, v in window.fields.items()}
+        return window.replace(fields={name: v[moved] for name, v in flat.items()})
     found = "boundary" in window and "intensity" in window  # boundaries of noise are those found in the noise
     left_out = {"mask", "boundary"} if found else {"mask"}
     plain = {name: v for name, v in window.fields.items() if v.ndim == window.ndim and name not in left_out}

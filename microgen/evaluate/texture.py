@@ -9,19 +9,47 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microgen.core import Microstructure
+from microgen.stats.ebsd import OrientationMap
+from microgen.stats.ipf import ipf_colours
+from microgen.stats.views import interior
 
 Vector = NDArray[np.float64]
+
+_LIGHT = np.array([0.299, 0.587, 0.114])  # of red, green and blue (ITU-R BT.601)
 
 BANDS = 8
 """Octave-like rings of the power spectrum."""
 
 
 def plane(window: Microstructure) -> NDArray[np.float64]:
-    """Return gray values ``(Y, X)`` as floats, else the first field; of a volume the middle slice."""
-    name = "intensity" if "intensity" in window else next(iter(window.fields))
-    values = np.asarray(window[name], dtype=np.float64)
-    values = values if values.ndim == window.ndim else values[..., 0]
+    """Return what a gray picture ``(Y, X)`` of the window shows (see :func:`gray`); of a volume the middle slice."""
+    values = gray(window)
     return values if window.ndim == 2 else values[values.shape[0] // 2]
+
+
+def gray(window: Microstructure) -> NDArray[np.float64]:
+    """Return gray values on the grid as floats.
+
+    Of an orientation map the lightness of its colours along z, which do not change when the map is turned, and 0 where
+    nothing is indexed; of grains alone 1 inside and 0 on boundaries, since their numbers mean nothing; else the field
+    ``phase`` or the first one.
+    """
+    if "intensity" not in window and "orientation" in window and window.crystals:
+        return _lightness(window)
+    if "grain" in window and not {"intensity", "phase"} & set(window.fields):
+        return interior(window["grain"]).astype(np.float64)
+    name = next((name for name in ("intensity", "phase") if name in window), next(iter(window.fields)))
+    values = np.asarray(window[name], dtype=np.float64)
+    return values if values.ndim == window.ndim else values[..., 0]
+
+
+def _lightness(window: Microstructure) -> NDArray[np.float64]:
+    points = OrientationMap.of(window)
+    found = np.zeros(points.shape)
+    for index, crystal in points.crystals.items():
+        there = points.phase == index
+        found[there] = ipf_colours(points.orientation[there], crystal) @ _LIGHT
+    return found
 
 
 def texture(window: Microstructure) -> Vector:
