@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .options import config_options, print_result, say
+from .options import (
+    check_values,
+    config_options,
+    field_option,
+    print_result,
+    reading_options,
+    say,
+    value_options,
+    volume_options,
+)
 
 
 @click.command()
@@ -21,6 +31,10 @@ from .options import config_options, print_result, say
 @click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Cut off a data bar.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train about this long, in minutes.")
 @click.option("--seed", type=click.IntRange(min=0), help="Fixes the split, the training and the samples.  [default: 0]")
+@field_option
+@volume_options
+@value_options
+@reading_options
 @config_options
 @click.option("--dry-run", is_flag=True, help="Read, measure and plan; write nothing.")
 def command(
@@ -33,6 +47,7 @@ def command(
     config: str | None,
     settings: tuple[str, ...],
     dry_run: bool,
+    **data: Any,
 ) -> None:
     """Give it a folder of micrographs: prepare, train, sample and evaluate in one.
 
@@ -40,7 +55,7 @@ def command(
     images show, samples with the sizes of the held-out images, one picture of them, the report and a summary. The
     same command again goes on where it was interrupted and skips what is done. --config and --set change the other
     settings (samples_per_value=16, values=[10,20,40], sample.preset=fine) and, under plan, those of the plan
-    (plan=["train.batch=32"]).
+    (plan=["train.batch=32"]). What files hold is said as to microgen prepare.
     Library twins: microgen.data.prepare, microgen.train.train, microgen.generate.sample_to_folder,
     microgen.evaluate.evaluate.
 
@@ -52,7 +67,9 @@ def command(
 
     from .pipeline import FitSettings, fit, preview
 
+    check_values(**{name: data[name] for name in ("threshold", "labels", "phase_names")})
     given = {"pixel_size_um": pixel_size_um or None, "crop_bottom": crop_bottom, "minutes": minutes, "seed": seed}
+    given |= {name: value or None for name, value in data.items()} | {"threshold": data["threshold"]}
     table = read_toml(config) if config else {}
     table = merge(table | {name: value for name, value in given.items() if value is not None}, settings)
     chosen = validate(FitSettings, table, where="settings of fit")

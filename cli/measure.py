@@ -7,23 +7,7 @@ from typing import Any
 
 import click
 
-from .options import pixel_size_option, print_result, reading_options, say
-
-
-def _threshold(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    if value is None or value == "otsu":
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is neither a number nor otsu") from None
-
-
-def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in value.split(",")) if value else ()
-    if not all(names) or len(set(names)) < len(names):
-        raise click.BadParameter(f"names of phases differ and are not empty, like pore,binder; {value!r} are not")
-    return names
+from .options import check_values, pixel_size_option, print_result, reading_options, say, value_options
 
 
 @click.command()
@@ -32,16 +16,7 @@ def _names(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option("--pixels", is_flag=True, help="Lengths in pixels: names end in _px, and there is no grain size number.")
 @click.option("--only", multiple=True, metavar="NAME", help="Measure only this descriptor (repeatable).")
 @click.option("--curves", is_flag=True, help="Print the points of all curves too (those named by --only always are).")
-@click.option(
-    "--threshold", callback=_threshold, metavar="otsu|VALUE", help="Split gray into the phases dark and bright here."
-)
-@click.option("--labels", type=click.Choice(["phase", "grain"]), help="The values are numbers of phases or grains.")
-@click.option(
-    "--phase-names",
-    callback=_names,
-    metavar="NAME,NAME,..",
-    help="Names of the phases, by ascending value; with --labels phase.",
-)
+@value_options
 @click.option("--phase", type=click.IntRange(min=0), metavar="INDEX", help="Phase of interest; by default 1.")
 @click.option("--periodic", is_flag=True, help="The structures wrap around at the frame.")
 @click.option("--crop-bottom", type=click.IntRange(min=0), metavar="ROWS", help="Rows of data bar to cut off.")
@@ -82,10 +57,7 @@ def command(
     from microgen.data.pixel_sizes import PixelSizes
     from microgen.io import find_inputs
 
-    if threshold is not None and labels:
-        raise click.UsageError("--threshold and --labels exclude each other")
-    if phase_names and labels != "phase":
-        raise click.UsageError("--phase-names needs --labels phase")
+    check_values(threshold=threshold, labels=labels, phase_names=phase_names)
     if pixels and pixel_size_um:
         raise click.UsageError("--pixels and --pixel-size-um exclude each other")
     sizes = PixelSizes.parse(["1"] if pixels else pixel_size_um)

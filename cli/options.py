@@ -57,6 +57,73 @@ def reading_options(function: F) -> F:
     return function
 
 
+def value_options(function: F) -> F:
+    """Add what the values of pictures mean, for :mod:`microgen.stats.interpret`: threshold, labels, phase_names."""
+    for option in reversed(
+        [
+            click.option(
+                "--threshold",
+                callback=_threshold,
+                metavar="otsu|VALUE",
+                help="Split gray into the phases dark and bright here.",
+            ),
+            click.option(
+                "--labels", type=click.Choice(["phase", "grain"]), help="The values are numbers of phases or grains."
+            ),
+            click.option(
+                "--phase-names",
+                callback=_names,
+                metavar="NAME,NAME,..",
+                help="Names of the phases, by ascending value; with --labels phase.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def check_values(*, threshold: Any, labels: str | None, phase_names: tuple[str, ...]) -> None:
+    """Refuse combinations of :func:`value_options` that mean nothing."""
+    if threshold is not None and labels:
+        raise click.UsageError("--threshold and --labels exclude each other")
+    if phase_names and labels != "phase":
+        raise click.UsageError("--phase-names needs --labels phase")
+
+
+def field_option(function: F) -> F:
+    """Add ``--field``, for :func:`microgen.data.prepare`."""
+    return click.option(
+        "--field",
+        metavar="NAME",
+        help="Field to learn, where files hold several that could be, like band_contrast, phase, or boundary (drawn "
+        "from the grains).",
+    )(function)
+
+
+def volume_options(function: F) -> F:
+    """Add ``--volume`` and ``--slices``, for :func:`microgen.data.prepare`."""
+    function = click.option(
+        "--slices", is_flag=True, help="INPUTS are folders; each one is a volume, its pictures are the slices."
+    )(function)
+    return click.option("--volume", is_flag=True, help="The pages of a file are one volume, not pictures.")(function)
+
+
+def _threshold(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    if value is None or value == "otsu":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither a number nor otsu") from None
+
+
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in value.split(",")) if value else ()
+    if not all(names) or len(set(names)) < len(names):
+        raise click.BadParameter(f"names of phases differ and are not empty, like pore,binder; {value!r} are not")
+    return names
+
+
 def _shape(text: str) -> tuple[int, ...]:
     """Read a grid.
 

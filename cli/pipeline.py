@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
@@ -25,6 +25,16 @@ class FitSettings(Config):
 
     pixel_size_um: tuple[str, ...] = Field((), description="pixel size, or PATTERN=VALUE, where the files do not say")
     crop_bottom: NonNegativeInt | None = Field(None, description="rows of the data bar")
+    field: str | None = Field(None, description="field to learn, where files hold several that could be")
+    volume: bool = Field(False, description="the pages of a file are one volume")
+    slices: bool = Field(False, description="each folder is a volume, its pictures are the slices")
+    threshold: float | Literal["otsu"] | None = Field(None, description="split gray into two phases here")
+    labels: Literal["phase", "grain"] | None = Field(None, description="the values are numbers of phases or grains")
+    phase_names: tuple[str, ...] = Field((), description="names of the phases, by ascending value")
+    dataset: str | None = Field(None, description="array or map inside HDF5 files that hold several")
+    raw_shape: tuple[PositiveInt, ...] | None = Field(None, description="grid of .raw files")
+    raw_dtype: str | None = Field(None, description="number type of .raw files")
+    euler_frame: str | None = Field(None, description="frame of the Euler angles in orientation maps")
     minutes: PositiveFloat | None = Field(None, description="training time instead of the plan's images")
     seed: NonNegativeInt = Field(0, description="fixes the split, the training and the samples")
     values: tuple[float, ...] = Field((), description="values to ask for; none: five that real images show")
@@ -91,6 +101,13 @@ def preview(inputs: Iterable[Path], out: Path, settings: FitSettings, *, say: Sa
     return {"out": str(out), "settings": settings.model_dump(mode="json"), "prepare": planned}
 
 
+DATA = frozenset({
+    "pixel_size_um", "crop_bottom", "field", "volume", "slices", "threshold", "labels", "phase_names", "dataset",
+    "raw_shape", "raw_dtype", "euler_frame", "seed",
+})  # fmt: skip
+"""Settings that are arguments of :func:`microgen.data.prepare`."""
+
+
 @dataclass(frozen=True)
 class Paths:
     """Where the files of a fit lie."""
@@ -148,15 +165,8 @@ def _prepare(
 ) -> dict[str, Any]:
     from microgen.data.prepare import prepare
 
-    return prepare(
-        inputs,
-        paths.data,
-        pixel_size_um=settings.pixel_size_um,
-        crop_bottom=settings.crop_bottom,
-        seed=settings.seed,
-        dry_run=dry_run,
-        say=say,
-    )
+    said = {name: getattr(settings, name) for name in DATA}
+    return prepare(inputs, paths.data, **said, dry_run=dry_run, say=say)
 
 
 def _train(paths: Paths, settings: FitSettings, say: Say) -> dict[str, Any]:

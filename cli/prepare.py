@@ -1,4 +1,4 @@
-"""Read micrographs into one data set."""
+"""Read micrographs, maps or volumes into one data set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from .options import pixel_size_option, print_result, reading_options, say
+from .options import (
+    check_values,
+    field_option,
+    pixel_size_option,
+    print_result,
+    reading_options,
+    say,
+    value_options,
+    volume_options,
+)
 
 
 @click.command()
@@ -26,21 +35,29 @@ from .options import pixel_size_option, print_result, reading_options, say
     help="What counts as one specimen; a specimen is never split.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which specimens are held out.")
+@field_option
+@volume_options
+@value_options
 @reading_options
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used instead of stopping.")
 @click.option("--dry-run", is_flag=True, help="Measure and plan, write nothing.")
 def command(inputs: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Read micrographs into one data set with its scale, fingerprint and plan.
 
-    INPUTS are files and folders (PNG, JPEG, TIFF, .npy). Pixel sizes come from --pixel-size-um, from a
+    INPUTS are files and folders: pictures, orientation maps, volumes. Pixel sizes come from --pixel-size-um, from a
     pixel_sizes.toml in the folder (a table [pixel_size_um] of "subfolder" = 0.37), or from the files themselves. The
     plan beside OUT.h5 says how training will treat the data, and why: read it, edit it. Images that overlap are
-    found and kept on one side of the split. The same command again does nothing.
+    found and kept on one side of the split. The same command again does nothing. What values mean is said, never
+    guessed: --threshold or --labels for segmented data, --field where files hold several fields. Maps are stored with
+    their grains, and grain sizes are measured on those.
     Library twin: microgen.data.prepare.
 
     \b
     Example:  microgen prepare micrographs/ steel.h5 --pixel-size-um 0.37
+              microgen prepare maps/ duplex.h5 --field phase
+              microgen prepare ct.tif pores.h5 --volume --pixel-size-um 2,1,1 --threshold otsu
     """
     from microgen.data import prepare
 
+    check_values(**{name: options[name] for name in ("threshold", "labels", "phase_names")})
     print_result(prepare(inputs, out, say=say, **options))

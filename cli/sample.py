@@ -46,7 +46,12 @@ from .options import parse_size, print_result
 )
 @click.option("--window", type=click.IntRange(min=16), help="Side of the windows in which large canvases are made.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic.")
-@click.option("--format", "file_format", type=click.Choice(["png", "tif", "h5"]), default="png", show_default=True)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["png", "tif", "h5", "npy", "vti"]),
+    help="[default: png; tif where numbers do not fit into it, h5 for volumes]",
+)
 @click.option("--batch", type=click.IntRange(min=1), help="Samples in work at a time; results do not depend on it.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, one per device.")
 @click.option("--extrapolate", is_flag=True, help="Allow values outside the range the model was trained on.")
@@ -57,7 +62,7 @@ def command(
     seeds: str,
     wishes: tuple[str, ...],
     size: tuple[int, ...] | None,
-    file_format: str,
+    file_format: str | None,
     devices: int,
     dry_run: bool,
     **options: Any,
@@ -93,8 +98,12 @@ def command(
 
 def _sample(arguments: dict[str, Any], devices: int) -> None:
     from microgen.generate import condition_folders, launch, sample_to_folder, worker_of_environment
+    from microgen.generate.sampling import find_model, usual_format
     from microgen.generate.watch import Watch
+    from microgen.models import read_header
 
+    codec = read_header(find_model(arguments["model"]))["codec"]
+    arguments["file_format"] = arguments["file_format"] or usual_format(len(codec["spacing_um"]), codec["dtype"])
     rank, count, local = worker_of_environment()
     folders = condition_folders(arguments["out"], arguments["conditions"])
     total = len(folders) * len(arguments["seeds"])

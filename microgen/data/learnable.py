@@ -19,6 +19,7 @@ _WHAT = {
     "phase": "which phase is where",
     "boundary": "the lines between grains",
 }
+_COLUMN = "these values as a gray picture"
 _WHY_NOT = {
     "orientation": "orientations cannot be learned yet",
     "grain": "grain numbers only name grains and cannot be learned; --field boundary learns where grains meet",
@@ -39,7 +40,7 @@ def learnable(m: Microstructure) -> dict[str, str]:
     able = [n for n, v in m.fields.items() if n not in _NEVER and v.dtype.name in TYPES and v.min() < v.max()]
     if "phase" in m and "phase" not in able and m["phase"].min() < m["phase"].max():
         able.append("phase")
-    found = {name: _WHAT.get(name, "a gray picture of these values") for name in able}
+    found = {name: _WHAT.get(name, _COLUMN) for name in able}
     if any(name in m and m[name].min() < m[name].max() for name in ("boundary", "grain")):
         found["boundary"] = _WHAT["boundary"]
     return found
@@ -95,7 +96,15 @@ def _checked(m: Microstructure, path: Path, name: str, able: dict[str, str]) -> 
 
 
 def _listed(able: dict[str, str]) -> str:
-    return "; ".join(f"--field {name} ({what})" for name, what in able.items())
+    """The choices with what they mean, columns of one kind together.
+
+    >>> _listed({"phase": "which phase is where", "ci": _COLUMN, "iq": _COLUMN})
+    '--field phase (which phase is where); --field ci, iq (these values as a gray picture)'
+    """
+    by_meaning: dict[str, list[str]] = {}
+    for name, what in able.items():
+        by_meaning.setdefault(what, []).append(name)
+    return "; ".join(f"--field {', '.join(names)} ({what})" for what, names in by_meaning.items())
 
 
 @dataclass(frozen=True)

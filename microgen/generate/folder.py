@@ -15,7 +15,7 @@ from microgen.core.recipe import RECIPE_KEY, recipe
 from microgen.generate.claims import Claims
 from microgen.generate.watch import count_samples, sample_name
 
-FORMATS = ("png", "tif", "h5")
+FORMATS = ("png", "tif", "h5", "npy", "vti")
 FORMAT = "microgen-samples"
 MANIFEST = "manifest.json"
 CLAIMS = ".claims"
@@ -143,6 +143,8 @@ def _is_damaged(path: Path, error: InputError) -> bool:
     if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
         raise error.__cause__
     data = path.read_bytes()
+    described = path.with_name(path.name + ".json")  # of .npy, which has no place for the mark
+    data += described.read_bytes() if described.is_file() else b""
     return not data.strip(b"\0") or any(mark in data for mark in _MARKS)
 
 

@@ -26,7 +26,7 @@ def sample_to_folder(
     *,
     conditions: Sequence[Condition] = (),
     shape: Sequence[int] | None = None,
-    file_format: str = "png",
+    file_format: str | None = None,
     worker: tuple[int, int] = (0, 1),
     device: str = "auto",
     extrapolate: bool = False,
@@ -49,7 +49,7 @@ def sample_to_folder(
     shape, extrapolate, batch, options
         As in :meth:`microgen.models.model.Model.sample`.
     file_format
-        ``"png"``, ``"tif"`` or ``"h5"``.
+        ``"png"``, ``"tif"``, ``"h5"``, ``"npy"`` or ``"vti"``; None: see :func:`usual_format`.
     worker
         (rank, count) of this process: where it starts. Work is then shared as it comes.
     device
@@ -74,10 +74,11 @@ def sample_to_folder(
     asked = {"shape": shape, "extrapolate": extrapolate, "batch": batch, **options}
     requests = [loaded.request(condition, **asked) for condition in wanted]  # all are checked before any is made
     folders = condition_folders(Path(out), wanted)
+    ending = _ending(loaded, file_format)
     made = 0
     for condition, request, folder in zip(wanted, requests, folders, strict=True):
         about = {"model_sha256": loaded.sha256, **request.to_dict()}
-        target = SampleFolder(folder, about, suffix=file_format, model_path=_relative(path, folder))
+        target = SampleFolder(folder, about, suffix=ending, model_path=_relative(path, folder))
         ordered = _from(list(dict.fromkeys(seeds)), worker)
         made += target.fill(ordered, lambda some, c=condition: loaded.sample(some, c, **asked))  # type: ignore[misc]
     return {
@@ -94,7 +95,7 @@ def preview_request(
     seeds: Sequence[int],
     *,
     conditions: Sequence[Condition] = (),
-    file_format: str = "png",
+    file_format: str | None = None,
     **asked: Any,
 ) -> dict[str, Any]:
     """Check the arguments of :func:`sample_to_folder` and say what it would do, without making anything.
@@ -109,9 +110,10 @@ def preview_request(
     wanted = list(conditions) or [Condition()]
     requests = [loaded.request(condition, **asked).to_dict() for condition in wanted]
     folders = condition_folders(Path(out), wanted)
+    ending = _ending(loaded, file_format)
     return {
         "count": len(folders) * len(set(seeds)),
-        "present": count_samples(folders, file_format, seeds=seeds),
+        "present": count_samples(folders, ending, seeds=seeds),
         "model_sha256": loaded.sha256,
         "folders": [str(folder) for folder in folders],
         "requests": requests,
@@ -172,6 +174,26 @@ def find_model(model: Path | str) -> Path:
         hint = "train has not finished there" if path.is_dir() else "give a model file or the folder of a training run"
         raise InputError(f"there is no model {inside}; {hint}")
     return inside
+
+
+def usual_format(ndim: int, dtype: str) -> str:
+    """Choose the file format of samples: PNG for pictures that fit into it, TIFF for others, HDF5 for volumes.
+
+    >>> usual_format(2, "uint8"), usual_format(2, "float32"), usual_format(3, "uint8")
+    ('png', 'tif', 'h5')
+    """
+    if ndim == 3:
+        return "h5"
+    return "png" if dtype in ("uint8", "uint16") else "tif"
+
+
+def _ending(model: Model, wanted: str | None) -> str:
+    """Return the file format, before any sample is made that could not be written."""
+    ndim, dtype = model.codec.ndim, model.codec.dtype
+    if wanted == "png" and usual_format(ndim, dtype) != "png":
+        what = "volumes" if ndim == 3 else f"pictures of {dtype}"
+        raise InputError(f"this model makes {what}, which PNG cannot hold; use {usual_format(ndim, dtype)}")
+    return wanted or usual_format(ndim, dtype)
 
 
 def resolve_device(wanted: str) -> str:
