@@ -109,6 +109,31 @@ def edax(path: Path, *, scans: tuple[str, ...] = ("Scan 1",), grid: str = "SqrGr
                 _edax_phase(header.create_group(f"Phase/{number}"), number)
 
 
+def bruker(path: Path, *, places: str | None = None) -> None:
+    """A file as ESPRIT writes them: degrees, one point in three without a phase; `places` names where IX, IY stand."""
+    order = np.random.default_rng(4).permutation(24) if places else np.arange(24)
+    with h5py.File(path, "w") as file:
+        file["Manufacturer"], file["Version"] = "Bruker Nano", "Esprit 2.X"
+        degrees = np.rad2deg(EULER)[order]
+        data = {"phi1": degrees[:, 0], "PHI": degrees[:, 1], "phi2": degrees[:, 2], "Phase": PHASE[order].astype("i4")}
+        data |= {"MAD": np.linspace(0, 1, 24, dtype=np.float32)[order], "NIndexedBands": order.astype("i4")}
+        data |= {"RawPatterns": np.zeros((24, 10, 10), np.uint8)}
+        for name, values in data.items():
+            file[f"Scan 0/EBSD/Data/{name}"] = values
+        header = file.create_group("Scan 0/EBSD/Header")
+        for name, value in {"NROWS": 4, "NCOLS": 6, "XSTEP": 0.2, "YSTEP": 0.3, "KV": 20.0}.items():
+            header[name] = value
+        header["Grid Type"] = "isometric"
+        for number, (phase, space, lattice) in enumerate(
+            [("Iron", 229, [2.87, 2.87, 2.87, 90, 90, 90]), ("Ti", 194, [2.95, 2.95, 4.68, 90, 90, 120])], 1
+        ):
+            about = header.create_group(f"Phases/{number}")
+            about["Name"], about["IT"], about["LatticeConstants"] = phase, space, np.array(lattice)
+        if places:
+            group, x, y = places.rpartition("/")[0], *places.rpartition("/")[2].split(",")
+            file[f"{group}/{x}"], file[f"{group}/{y}"] = 11 + order % 6, 5 + order // 6
+
+
 def _edax_points(grid: str) -> tuple[np.ndarray, np.ndarray, int, int]:
     if grid == "SqrGrid":
         y, x = np.mgrid[:4, :6] * np.float32(0.5)

@@ -233,6 +233,41 @@ def test_edax_that_contradicts_itself(edax: Path) -> None:
         read(edax)
 
 
+@pytest.mark.parametrize("places", [None, "Scan 0/SEM/SEM IX,SEM IY", "Scan 0/EBSD/SEM/IX,IY"])
+def test_bruker_map(places: str | None, tmp_path: Path) -> None:
+    """Points come in their places by IX and IY, in whatever order they are stored."""
+    fakes.bruker(tmp_path / "map.h5", places=places)
+    found = only(tmp_path / "map.h5")
+    assert (found.shape, found.spacing, found.phases) == ((4, 6), (0.3, 0.2), ("not indexed", "Iron", "Ti"))
+    assert found.crystals["Ti"] == Crystal("6/mmm", (0.295, 0.295, 0.468, 90, 90, 120), "a*")
+    assert (found.source["euler_frame"], found.source["warnings"]) == ("bruker", [])
+    np.testing.assert_array_equal(found["phase"].ravel(), fakes.PHASE)
+    expected = np.where(fakes.PHASE[:, None] > 0, from_euler(fakes.EULER), [1, 0, 0, 0])
+    np.testing.assert_allclose(found["orientation"].reshape(-1, 4), expected, atol=1e-6)
+    np.testing.assert_array_equal(found["bands"].ravel(), np.arange(24))
+    assert hdf5.kind(tmp_path / "map.h5") == "bruker"
+
+
+def test_bruker_that_contradicts_itself(tmp_path: Path) -> None:
+    changes = {
+        "NROWS": (5, "promises a grid of 5 x 6 points but holds 24"),
+        "XSTEP": (0, "does not say how far apart"),
+        "Grid Type": ("hexagonal", "grid of the type 'hexagonal'"),
+    }
+    for name, (value, message) in changes.items():
+        fakes.bruker(tmp_path / "map.h5")
+        with h5py.File(tmp_path / "map.h5", "a") as file:
+            del file[f"Scan 0/EBSD/Header/{name}"]
+            file[f"Scan 0/EBSD/Header/{name}"] = value
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "map.h5")
+    fakes.bruker(tmp_path / "map.h5", places="Scan 0/SEM/IX,IY")
+    with h5py.File(tmp_path / "map.h5", "a") as file:
+        file["Scan 0/SEM/IX"][0] += 1
+    with pytest.raises(InputError, match="grid"):
+        read(tmp_path / "map.h5")
+
+
 def test_real_edax_file(shared_data: Path) -> None:
     """Known: 101 x 101 points 2 um apart; the last row holds invalid points only."""
     path = shared_data / "ebsd_maps/pymicro/Ti_ebsd_demo.h5"
@@ -363,6 +398,7 @@ def _dream3d(version: str) -> Callable[[Path], None]:
 FILES: dict[str, Callable[[Path], None]] = {
     "map.h5oina": lambda path: fakes.oina(path, processed=True, image=True),
     "edax.h5": fakes.edax,
+    "bruker.h5": lambda path: fakes.bruker(path, places="Scan 0/SEM/IX,IY"),
     "seven.dream3d": _dream3d("7.0"),
     "eight.dream3d": _dream3d("8.0"),
     "array.h5": _generic,

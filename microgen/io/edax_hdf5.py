@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from microgen.core import InputError
 from microgen.core.crystals import laue_group
-from microgen.io import ang, hdf5_array
+from microgen.io import ang, h5ebsd, hdf5_array
 from microgen.io.ebsd import Phase, crystal_of, ebsd_map, grid_text
 from microgen.io.oxford import laue_of_space_group
 from microgen.io.pixel_size import PixelSize, sized
@@ -42,16 +42,15 @@ def read(path: Path, options: Options) -> Recording:
 
 
 def is_mine(attrs: Mapping[str, Any], names: Sequence[str], file: Hdf5) -> bool:
-    """True where EDAX signed as manufacturer; in some versions that name begins with a blank."""
-    makers = [f"/{name}" for name in names if name.strip() == "Manufacturer"]
-    return any("EDAX" in (file.text(path) or "") for path in makers)
+    """True where EDAX signed as manufacturer."""
+    return "EDAX" in h5ebsd.maker(file, names)
 
 
 def read_open(file: Hdf5, options: Options) -> Recording:
     """Read the only map, or what `options.dataset` names: the group of a scan or one array, such as the SEM image."""
     if hdf5_array.names_array(file, options.dataset):
         return _image(file, "/" + str(options.dataset).strip("/"), options)
-    scan = _chosen(file, options.dataset)
+    scan = h5ebsd.scan(file, options.dataset, _EULER)
     remarks: list[str] = []
     data = {name: file.array(f"{scan}/Data/{name}").reshape(-1) for name in _columns(file, scan)}
     shape, step, order = _grid(file, scan, data, remarks)
@@ -71,34 +70,10 @@ def read_open(file: Hdf5, options: Options) -> Recording:
     )
 
 
-def _chosen(file: Hdf5, dataset: str | None) -> str:
-    """Return the path of the group ``EBSD`` of the scan to read."""
-    scans = [p for p in file.objects if p.endswith("/EBSD") and _has_map(file, p)]
-    if dataset is not None:
-        asked = "/" + dataset.strip("/")
-        scans_asked = [p for p in scans if p == asked or p.startswith(asked + "/")]
-        if len(scans_asked) == 1:
-            return scans_asked[0]
-        raise InputError(f"{file.path} has no map or array {dataset!r}; {_list(file, scans)}")
-    if len(scans) != 1:
-        raise InputError(f"{file.path}: {_list(file, scans)}; pass --dataset NAME (in Python read(path, dataset=...))")
-    return scans[0]
-
-
 def _frame(file: Hdf5, scan: str) -> str:
     """Frame of the Euler angles: the setting that the file states, else the usual one."""
     setting = file.number(f"{scan}/Header/Coordinate System/ID")
     return "edax" if setting is None else _SETTINGS.get(int(setting), "unknown")
-
-
-def _has_map(file: Hdf5, scan: str) -> bool:
-    return {f"{scan}/Data/{name}" for name in _EULER} <= file.objects.keys()
-
-
-def _list(file: Hdf5, scans: Sequence[str]) -> str:
-    maps = [p[1:].removesuffix("/EBSD") for p in scans] or ["no map that can be read"]
-    images = [p[1:] for p, e in file.objects.items() if "/SEM-PRIAS Images/Data/" in p and e.is_numbers]
-    return f"it holds {', '.join(maps[:20])}" + (f" and the images {', '.join(images[:20])}" if images else "")
 
 
 def _columns(file: Hdf5, scan: str) -> list[str]:

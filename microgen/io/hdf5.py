@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from microgen.core import InputError
-from microgen.io import dream3d, edax_hdf5, h5oina, hdf5_array, own_hdf5, sandbox
+from microgen.io import bruker_hdf5, dream3d, edax_hdf5, h5oina, hdf5_array, own_hdf5, sandbox
 from microgen.io.recording import Options, Recording
 
 EXTENSIONS = (".h5", ".hdf5")
@@ -15,13 +15,13 @@ WHOLE = True
 DATASET = "microgen-dataset"
 """What a data set file of microgen says it is."""
 
-_FOREIGN = {"dream3d": dream3d, "h5oina": h5oina, "edax": edax_hdf5, "array": hdf5_array}
+_FOREIGN = {"dream3d": dream3d, "h5oina": h5oina, "edax": edax_hdf5, "bruker": bruker_hdf5, "array": hdf5_array}
 
 write = own_hdf5.write
 
 
 def kind(path: Path) -> str:
-    """Return what an HDF5 file is: ``own``, ``dataset``, ``dream3d``, ``h5oina``, ``edax`` or ``array`` (any other).
+    """Return what an HDF5 file is: ``own``, ``dataset``, ``dream3d``, ``h5oina``, ``edax``, ``bruker``, else ``array``.
 
     Raises
     ------
