@@ -147,7 +147,7 @@ def test_oina_rotations_that_are_not_applied_are_said(oina: Path) -> None:
     found = only(oina)
     surface, scan = found.source["warnings"]
     assert "acquisition surface is turned by Euler angles of 90, 0, 0 degrees" in surface
-    assert "scan was rotated by 180 degrees" in scan
+    assert "scanning rotation angle of 180 degrees is not applied" in scan
     np.testing.assert_array_equal(found["orientation"], before["orientation"])
 
 
@@ -190,6 +190,17 @@ def test_edax_steps_and_marks(edax: Path) -> None:
     found = only(edax)
     assert (found.spacing, found.source["warnings"]) == ((0.25, 0.5), [])
     assert np.flatnonzero(found["mask"].ravel() == 0).tolist() == [3, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("text", "x_along", "warned"), [("a || x, b* || y, c* || z", "a", 0), ("a* || x", "a*", 0), ("b || x", "a", 1)]
+)
+def test_edax_alignment_of_crystals(text: str, x_along: str, warned: int, edax: Path) -> None:
+    with h5py.File(edax, "a") as file:
+        file["Scan 1/EBSD/Header/Cartesian Alignment"] = np.array([text.encode()])
+    found = only(edax)
+    assert found.crystals["Iron (Alpha)"].x_along == x_along
+    assert len(found.source["warnings"]) == warned
 
 
 def test_edax_of_newer_programs(edax: Path) -> None:
@@ -246,6 +257,9 @@ def test_bruker_map(places: str | None, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["orientation"].reshape(-1, 4), expected, atol=1e-6)
     np.testing.assert_array_equal(found["bands"].ravel(), np.arange(24))
     assert hdf5.kind(tmp_path / "map.h5") == "bruker"
+    with h5py.File(tmp_path / "map.h5", "a") as file:
+        file["Scan 0/EBSD/Header/Coordinate Systems/ID"] = 3
+    assert only(tmp_path / "map.h5").source["euler_frame"] == "unknown", "only system 5 is known"
 
 
 def test_bruker_that_contradicts_itself(tmp_path: Path) -> None:

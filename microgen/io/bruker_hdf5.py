@@ -28,6 +28,7 @@ _OURS = {
     "MAD": "mean_angular_deviation_deg", "NIndexedBands": "bands", "RadonBandCount": "radon_band_count",
     "RadonQuality": "radon_quality",
 }  # fmt: skip
+_USUAL_SYSTEM = 5
 _FACTS = ("KV", "Magnification", "SampleTilt", "CameraTilt", "WD", "OriginalFile")
 
 
@@ -54,10 +55,16 @@ def read_open(file: Hdf5, options: Options) -> Recording:
         shape=shape,
         spacing=_step(file, scan),
         phases=_phases(file, scan, remarks),
-        frame="bruker",
+        frame=_frame(file, scan),
         source=_facts(file, scan),
         warnings=remarks,
     )
+
+
+def _frame(file: Hdf5, scan: str) -> str:
+    """Frame of the Euler angles: that of ESPRIT's coordinate system 5, unless the file states another one."""
+    system = file.number(f"{scan}/Header/Coordinate Systems/ID")
+    return "bruker" if system in (None, _USUAL_SYSTEM) else "unknown"
 
 
 def _grid(file: Hdf5, scan: str, count: int) -> tuple[tuple[int, int], Array | None]:

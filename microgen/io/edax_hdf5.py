@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,18 +149,27 @@ def _solved(data: Mapping[str, Array]) -> Array:
 
 
 def _phases(file: Hdf5, scan: str, remarks: list[str]) -> dict[int, Phase]:
-    header = f"{scan}/Header/Phase"
+    header, x_along = f"{scan}/Header/Phase", _alignment(file, scan, remarks)
     numbers = [n for n in file.children(header) if n.isdecimal() and len(n) < 6]
-    return {int(n): _phase(file, f"{header}/{n}", remarks) for n in numbers}
+    return {int(n): _phase(file, f"{header}/{n}", x_along, remarks) for n in numbers}
 
 
-def _phase(file: Hdf5, group: str, remarks: list[str]) -> Phase:
+def _alignment(file: Hdf5, scan: str, remarks: list[str]) -> Literal["a", "a*"]:
+    """Crystal direction along x, from texts such as ``a || x, b* || y, c* || z`` in newer files; else a."""
+    stated = file.text(f"{scan}/Header/Cartesian Alignment") or "a || x"
+    match = re.search(r"(a\*?)\s*\|\|\s*x", stated)
+    if match is None:
+        remarks.append(f"its crystal axes are aligned as {stated[:60]!r}, which is not known here; a is taken along x")
+    return "a*" if match and match[1] == "a*" else "a"
+
+
+def _phase(file: Hdf5, group: str, x_along: Literal["a", "a*"], remarks: list[str]) -> Phase:
     name = file.text(f"{group}/MaterialName") or file.text(f"{group}/Formula") or ""
     laue = _laue(file, group)
     if laue is None:
         remarks.append(f"phase {name!r} has a symmetry that is not known here; it has no crystal")
     lattice = [(file.number(f"{group}/Lattice Constant {part}") or 0.0) for part in _LATTICE]
-    return Phase(name, crystal_of(laue, lattice, x_along="a"))
+    return Phase(name, crystal_of(laue, lattice, x_along=x_along))
 
 
 def _laue(file: Hdf5, group: str) -> str | None:

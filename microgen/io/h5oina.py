@@ -209,8 +209,8 @@ def _frame_remarks(facts: Mapping[str, Any]) -> list[str]:
     scan = facts.get("scanning_rotation_angle")
     if isinstance(scan, (int, float)) and abs(scan) > _NO_TURN:
         remarks.append(
-            f"its scan was rotated by {np.rad2deg(scan):.4g} degrees against the tilt axis; its orientations are kept "
-            "as stored, in the Euler frame 'oxford' of a scan that was not: check it with a known crystal"
+            f"its scanning rotation angle of {np.rad2deg(scan):.4g} degrees is not applied: whether its Euler frame is "
+            "'oxford' or turned by that angle has to be checked with a known crystal"
         )
     return remarks
 
