@@ -186,7 +186,8 @@ def e2627(
     Notes
     -----
     The frame cuts large grains more often than small ones, so the mean of whole grains is low where the map is only
-    a few grains wide; leaving out small grains makes it large where the map is coarse.
+    a few grains wide; leaving out small grains makes it large where the map is coarse. The number follows from the
+    mean area by its definition, as in E112.
 
     References
     ----------

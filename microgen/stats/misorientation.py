@@ -32,7 +32,8 @@ def boundary_disorientation(microstructure: Microstructure, grain: Labels, *, pe
     -------
     NDArray[np.float32]
         Shape ``(*grid, axes)``: along each axis between a point and the next one; NaN where no boundary between two
-        grains of one phase is crossed. Boundaries weigh by their length or area.
+        grains of one phase is crossed. Boundaries weigh by the number of steps across them: by their length or area
+        projected onto the axes, up to 1.41 times (3-D: 1.73 times) as much along diagonals, in units of the grid.
 
     Examples
     --------
