@@ -13,11 +13,11 @@ F = TypeVar("F", bound=Any)
 def parse_size(text: str) -> tuple[int, ...]:
     """Read grid points along each axis; for the ``type`` of an option.
 
-    >>> parse_size("512x768")
-    (512, 768)
+    >>> parse_size("512x768"), parse_size("100,200,300")
+    ((512, 768), (100, 200, 300))
     """
     try:
-        shape = tuple(int(part) for part in text.lower().split("x"))
+        shape = tuple(int(part) for part in text.lower().replace(",", "x").split("x"))
     except ValueError:
         shape = ()
     if len(shape) not in (2, 3) or min(shape) < 1:
@@ -48,7 +48,10 @@ def reading_options(function: F) -> F:
             ),
             click.option("--dataset", metavar="PATH", help="Array or map inside HDF5 files that hold several."),
             click.option(
-                "--raw-shape", type=_shape, metavar="Z,Y,X", help="Grid of .raw files: slices, rows, columns (or Y,X)."
+                "--raw-shape",
+                type=parse_size,
+                metavar="[Zx]YxX",
+                help="Grid of .raw files: slices x rows x columns, x fastest.",
             ),
             click.option("--raw-dtype", metavar="TYPE", help="Number type of .raw files: uint8, uint16, float32 ..."),
         ]
@@ -122,21 +125,6 @@ def _names(context: click.Context, option: click.Parameter, value: str | None) -
     if not all(names) or len(set(names)) < len(names):
         raise click.BadParameter(f"names of phases differ and are not empty, like pore,binder; {value!r} are not")
     return names
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    """Read a grid.
-
-    >>> _shape("100,200,300")
-    (100, 200, 300)
-    """
-    try:
-        shape = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        shape = ()
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise click.BadParameter(f"grids are written like 100,200,300 (slices, rows, columns); {text!r} is not")
-    return shape
 
 
 def config_options(function: F) -> F:

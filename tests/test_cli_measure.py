@@ -196,7 +196,7 @@ def test_volumes_with_named_phases_and_flat_voxels(tmp_path: Path, sponge: Any) 
     how = ("--pixel-size-um", "1,0.5,0.5", "--labels", "phase", "--phase-names", "pore, grain,binder")
     tables = [
         run(tmp_path / "v.npy", *how),
-        run(tmp_path / "v.raw", *how, "--raw-shape", "20,24,28", "--raw-dtype", "uint8"),
+        run(tmp_path / "v.raw", *how, "--raw-shape", "20x24x28", "--raw-dtype", "uint8"),
         run(tmp_path / "v.tif", *how, "--volume"),
         run(tmp_path / "slices", *how, "--slices"),
     ]

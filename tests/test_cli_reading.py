@@ -61,7 +61,7 @@ def test_wrong_words_are_refused_before_work(tmp_path: Path) -> None:
     for shape in ("12", "1,2,3,4", "4,x", "0,5"):
         result = run("measure", path, "--raw-shape", shape, ok=False)
         assert result.exit_code == 2
-        assert "grids are written like 100,200,300" in result.output
+        assert "sizes are written like 512x768" in result.output
 
 
 def test_pixel_size_of_each_axis(tmp_path: Path) -> None:
