@@ -120,7 +120,7 @@ def command(
                   --texture cube:10 --twins 0.3 --twin-width-um 1.5 --format ang
     """
     if kind == "polycrystal" and (wishes["grain_size_um"] is None) == (wishes["diameter_um"] is None):
-        raise click.UsageError("a polycrystal needs --grain-size-um or --diameter-um")
+        raise click.UsageError("a polycrystal needs either --grain-size-um or --diameter-um")
     if (kind == "two-phase-like") != (like is not None):
         raise click.UsageError("two-phase-like needs --like FILE, and nothing else takes it")
     if (wishes["twins"] is None) != (wishes["twin_width_um"] is None):
@@ -152,8 +152,16 @@ def make(details: Mapping[str, Any]) -> Any:
             details["seed"], details["shape"], tuple(details["spacing"]), **details["parameters"]
         )
     except TypeError as error:
-        problem = str(error).partition("()")[2].strip() or str(error)
-        raise InputError(f"{details['kind']}: {problem.replace('_', '-')}; see microgen synth --help") from error
+        raise _wrong_wish(details["kind"], error) from error
+
+
+def _wrong_wish(kind: str, error: TypeError) -> Exception:
+    """Say which option a kind lacks or does not have, where that is what an error is about."""
+    _, does, rest = re.split(r"(missing|unexpected keyword)|$", str(error), maxsplit=1)
+    options = ", ".join(_option(name) for name in re.findall(r"'(\w+)'", rest or ""))
+    if not does or not options:
+        return error
+    return click.UsageError(f"{kind}: {options} {'is missing' if does == 'missing' else 'does not go with the rest'}")
 
 
 def _write(path: Path, details: dict[str, Any]) -> bool:
@@ -169,15 +177,24 @@ def _write(path: Path, details: dict[str, Any]) -> bool:
     return True
 
 
+def _scaled(path: Path, pixel_size_um: float) -> Any:
+    """Read a structure at its own scale, or at the given one where it states none."""
+    from microgen.io import read
+
+    try:
+        return read(path)[0]
+    except InputError:
+        return read(path, pixel_size_um=pixel_size_um)[0]
+
+
 def _statistics(path: Path, pixel_size_um: float) -> dict[str, list[float]]:
     """Two-point probability of a structure, to where its covariance has faded into noise."""
     import numpy as np
 
-    from microgen.io import read
     from microgen.stats import s2
     from microgen.stats.interpret import thresholded
 
-    found = read(path, pixel_size_um=pixel_size_um)[0]
+    found = _scaled(path, pixel_size_um)
     if "phase" not in found:
         found = thresholded(found, "otsu")
     curve = s2(found["phase"] == 1, spacing=found.spacing)
@@ -239,7 +256,8 @@ def _drawn(name: str, text: str, seed: int) -> float:
         low, _, high = text.partition(":")
         bounds = float(low), float(high or low)
     except ValueError:
-        raise click.BadParameter(f"write a number or LOW:HIGH, not {text!r}", param_hint=option) from None
+        known = "a number, LOW:HIGH or a formula of x, y and z" if name in MAPS else "a number or LOW:HIGH"
+        raise click.BadParameter(f"write {known}, not {text!r}", param_hint=option) from None
     if bounds[0] == bounds[1]:
         return bounds[0]
     if bounds[0] > bounds[1]:

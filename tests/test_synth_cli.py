@@ -222,6 +222,42 @@ def test_statistics_of_a_file_are_copied(tmp_path: Path) -> None:
     assert run("two-phase-like", str(tmp_path / "c"), *COMMON).exit_code == 2
 
 
+def test_the_structure_that_is_copied_keeps_its_own_scale(tmp_path: Path) -> None:
+    made = run(
+        *("two-phase", str(tmp_path / "a"), "--size", "256x256", "--pixel-size-um", "0.5"),
+        *("--fraction", "0.4", "--length-um", "5"),
+    )
+    source = tmp_path / "a" / "seed_000000.png"
+    coarse = run(
+        *("two-phase-like", str(tmp_path / "b"), "--size", "256x256", "--pixel-size-um", "1", "--like", str(source))
+    )
+    assert made.exit_code == coarse.exit_code == 0, made.output + coarse.output
+    from microgen.stats import measure
+
+    lengths = [
+        measure(io.read(tmp_path / name / "seed_000000.png")[0], ["correlation_length_um"], intervals=False)
+        for name in "ab"
+    ]
+    one, other = (found["correlation_length_um"].value for found in lengths)
+    assert other == pytest.approx(one, rel=0.15)  # 2 or 1/2 if the scale of the file were overlooked
+
+
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        (("particles", "--fraction", "0.3"), "particles: --diameter-um is missing"),
+        (("two-phase", "--fraction", "0.3", "--length-um", "5", "--gap-um", "1"), "--gap-um does not go with the rest"),
+        (("polycrystal", "--grain-size-um", "8+20*w"), "a formula of x, y and z"),
+    ],
+)
+def test_options_that_do_not_fit_a_kind_are_wrong_usage(tmp_path: Path, wishes: tuple[str, ...], says: str) -> None:
+    kind, *options = wishes
+    result = run(kind, str(tmp_path / "out"), *COMMON, *options)
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_small_structures_of_every_other_kind(tmp_path: Path) -> None:
     wishes = {
         "grown-polycrystal": ["--grain-size-um", "7"],

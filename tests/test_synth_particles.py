@@ -122,6 +122,8 @@ def test_same_seed_same_structure_and_other_seed_another() -> None:
         ({"aspect_ratio": 0.5}, "at least 1"),
         ({"gap_um": -1.0}, "gap_um"),
         ({"diameter_um": 0.0}, "positive"),
+        ({"diameter_um": 0.6}, "thinner than a grid point"),
+        ({"diameter_um": 200.0}, "make the frame larger"),
     ],
 )
 def test_what_cannot_be_made_is_refused(options: dict, says: str) -> None:

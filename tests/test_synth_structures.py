@@ -127,6 +127,7 @@ def test_one_seed_is_one_structure(kind: str) -> None:
     [
         ("polycrystal", {"grain_size_um": 0.0}),
         ("polycrystal", {"grain_size_um": np.nan}),
+        ("polycrystal", {"grain_size_um": 0.5}),
         ("polycrystal", {"grain_size_um": 5.0, "aspect_ratio": 0.5}),
         ("polycrystal", {"grain_size_um": 500.0, "periodic": True}),
         ("two-phase", {"fraction": 0.0, "length_um": 3.0}),

@@ -79,8 +79,9 @@ def particles(
     Raises
     ------
     InputError
-        If a number is out of range, or there is no room left for the fraction asked for; the message says how much
-        found room. Discs reach about 0.8, spheres 0.55, minus the gap; elongated particles less.
+        If a number is out of range, particles are thinner than a grid point, a single one is more than the fraction,
+        or there is no room left for the fraction asked for; the message says how much found room. Discs reach about
+        0.8, spheres 0.55, minus the gap; elongated particles less.
 
     References
     ----------
@@ -277,9 +278,14 @@ class _Packing:
 
     def _chosen(self, bodies: _Bodies) -> list[_Body]:
         """Bodies whose volumes add up to the fraction, drawn by stratified quantiles, largest first."""
+        typical = bodies((np.arange(512) + 0.5) / 512)
+        width = 2 * float(np.median([body.half.min() for body in typical]))
+        if width < self.step.min():
+            raise InputError(f"particles {width:g} um wide are thinner than a grid point: take a finer grid")
         wanted = self.fraction * float(np.prod(np.multiply(self.grain.shape, self.step)))
-        mean = float(np.mean([body.volume for body in bodies((np.arange(512) + 0.5) / 512)]))
-        count = max(1, round(wanted / mean))
+        count = round(wanted / float(np.mean([body.volume for body in typical])))
+        if count < 1:
+            raise InputError(f"one particle is more than {self.fraction:g} of the frame: make the frame larger")
         drawn = bodies((self.random.permutation(count) + self.random.random(count)) / count)
         scale = (wanted / sum(body.volume for body in drawn)) ** (1 / len(self.step))
         return sorted((_Body(b.half * scale, b.capsule) for b in drawn), key=lambda b: -b.volume)

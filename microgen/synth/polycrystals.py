@@ -59,7 +59,7 @@ def polycrystal(
     Raises
     ------
     InputError
-        If a number is out of range, or a periodic frame has no room for 4 grains.
+        If a number is out of range, grains are smaller than a grid point, or a periodic frame has no room for 4.
 
     Examples
     --------
@@ -69,6 +69,8 @@ def polycrystal(
     frame = frame_um(shape, spacing)
     if not (np.isfinite(grain_size_um) and grain_size_um > 0):
         raise InputError(f"grain_size_um must be positive micrometres, got {grain_size_um}")
+    if grain_size_um < min(spacing):
+        raise InputError(f"grain_size_um is {grain_size_um:g} um, less than a grid point: take a finer grid")
     if not (np.isfinite(aspect_ratio) and aspect_ratio >= 1):
         raise InputError(f"aspect_ratio is length over width, at least 1, got {aspect_ratio}")
     squeezed = squeeze(len(frame), aspect_ratio, direction_deg)
