@@ -45,7 +45,7 @@ def polycrystal(shape: tuple[int, ...] = (3, 5, 4), seed: int = 0) -> Microstruc
     }
     crystals = {"ferrite": Crystal("m-3m", (0.287,) * 3 + (90.0,) * 3), "Ti": Crystal("6/mmm")}
     spacing = (0.1, 0.3, 0.7)[-len(shape) :]
-    source = {"euler_frame": "map", "origin_um": [0.5] * len(shape)}
+    source = {"euler_frame": "map", "origin_um": [0.5, 0.25, 2.0][-len(shape) :]}
     return Microstructure(fields, spacing, ("not indexed", "ferrite", "Ti"), {"anneal_K": 900.5}, source, crystals)
 
 
@@ -112,6 +112,15 @@ def test_io_write_takes_version_7(tmp_path: Path) -> None:
     assert list(only(tmp_path / "c.dream3d").fields) == ["grain"]
 
 
+def test_mask_takes_points_away(tmp_path: Path) -> None:
+    structure = polycrystal()
+    good = structure["phase"] == 1
+    found = only(foreign(save(tmp_path / "a.dream3d", structure.with_fields(mask=good.astype(np.uint8)))))
+    np.testing.assert_array_equal(found["mask"], good)
+    np.testing.assert_array_equal(found["phase"], good)
+    assert (found["orientation"][~good] == [1, 0, 0, 0]).all()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_without_our_header_it_reads_as_any_other_file(version: str, tmp_path: Path) -> None:
     structure = polycrystal()
@@ -123,7 +132,7 @@ def test_without_our_header_it_reads_as_any_other_file(version: str, tmp_path: P
     assert found.crystals == structure.crystals
     assert found.source["euler_frame"] == "unknown"
     assert "pass --euler-frame" in found.source["warnings"][0]
-    assert found.source["origin_um"] == [0.5, 0.5, 0.5]
+    assert found.source["origin_um"] == [0.5, 0.25, 2.0]
     assert found.source["version"] == version
     assert only(tmp_path / "a.dream3d", euler_frame="edax").source["euler_frame"] == "edax"
 
@@ -172,7 +181,7 @@ def test_layout_of_version_7(tmp_path: Path) -> None:
         assert geometry["DIMENSIONS"][()].tolist() == [4, 5, 3]
         assert geometry["DIMENSIONS"].dtype == np.int64
         np.testing.assert_array_equal(geometry["SPACING"], np.float32([0.7, 0.3, 0.1]))
-        np.testing.assert_array_equal(geometry["ORIGIN"], np.float32([0.5, 0.5, 0.5]))
+        np.testing.assert_array_equal(geometry["ORIGIN"], np.float32([2.0, 0.25, 0.5]))
         cells = file[CELLS["7.0"]]
         assert cells.attrs["AttributeMatrixType"].tolist() == [3]
         assert cells.attrs["TupleDimensions"].tolist() == [4, 5, 3]
@@ -305,8 +314,15 @@ def test_several_geometries_ask_for_a_name(version: str, tmp_path: Path) -> None
         read(path)
     assert (only(path, dataset="Second")["grain"] == 77).all()
     assert (only(path, dataset=f"{top_name(version)}/ImageDataContainer")["grain"] < 9).all()
-    with pytest.raises(InputError, match="has no image geometry 'Third'"):
-        read(path, dataset="Third")
+    with pytest.raises(InputError, match="has no image geometry 'Fourth'"):
+        read(path, dataset="Fourth")
+    with h5py.File(path, "a") as file:
+        top = file[top_name(version)]
+        top["Second/CellEnsembleData/CrystalStructures"][1] = 0
+        file.copy(top["Second"], top, "Third")
+        del top["Third/CellEnsembleData"]
+    assert only(path, dataset="Second").crystals["ferrite"].laue == "6/mmm", "each has phases of its own"
+    assert not only(path, dataset="Third").crystals, "nobody knows whose phases it has"
     array = f"{CELLS[version]}/FeatureIds"
     found = only(path, dataset=array)
     np.testing.assert_array_equal(found["intensity"], polycrystal()["grain"])
@@ -380,7 +396,7 @@ def test_damask_reads_what_was_written(version: str, shape: tuple[int, ...], tmp
     spacing = (structure.spacing[-1],) * (3 - len(shape)) + structure.spacing
     assert found["cells"] == list(cells[::-1])
     np.testing.assert_allclose(found["size"], (np.multiply(cells, spacing))[::-1], rtol=1e-6)
-    np.testing.assert_allclose(found["origin"], [0.5] * len(shape) + [0.0] * (3 - len(shape)))
+    np.testing.assert_allclose(found["origin"], [2.0, 0.25, 0.5 * (len(shape) == 3)])
     np.testing.assert_array_equal(np.transpose(found["grain"]), structure["grain"].reshape(cells))
     material = np.transpose(found["material"])
     given = structure["orientation"].reshape(*cells, 4)

@@ -302,7 +302,7 @@ a title
 ASCII
 DATASET STRUCTURED_POINTS
 DIMENSIONS 3 2 1
-ASPECT_RATIO 1 1 1
+ASPECT_RATIO 0.5 0.25 1
 ORIGIN 0 0 0
 POINT_DATA 6
 SCALARS grain int 1
@@ -321,6 +321,7 @@ VECTORS u double
 def test_an_old_legacy_file(tmp_path: Path) -> None:
     (tmp_path / "a.vtk").write_text(LEGACY)
     (m,) = read(tmp_path / "a.vtk", pixel_size_um=0.5)
+    assert inspect(tmp_path / "a.vtk")["pixel_sizes"][0]["um"] == [0.25, 0.5]
     assert m["grain"].tolist() == [[1, 2, 3], [4, 5, 6]]
     assert m["u_0"].tolist() == [[1, 2, 3], [4, 5, 6]]
     assert m["u_2"][1, 2] == 7

@@ -275,10 +275,10 @@ def _from_passive(values: Array) -> Array:
 
 
 def _phases(file: Hdf5, image: _Image) -> dict[int, Phase]:
-    """Phases by number, from the ensemble data of this geometry."""
-    paths = [p for p in file.objects if p.endswith("/CrystalStructures")]
-    paths.sort(key=lambda p: not p.startswith(image.group + "/"))
-    if not paths:
+    """Phases by number, from the ensemble data of this geometry, or from the only ones that there are."""
+    every = [p for p in file.objects if p.endswith("/CrystalStructures")]
+    paths = [p for p in every if p.startswith(image.group + "/")] or every
+    if len(paths) != 1:
         return {}
     group = paths[0].rpartition("/")[0]
     structures = _listed(file.small(paths[0]))
