@@ -20,6 +20,7 @@ from microgen.core.orientations import disorientation_angle, from_euler, quatern
 from microgen.io import read
 from microgen.stats import measure
 from microgen.stats.ebsd import OrientationMap, filled, holes, indexed, segment_orientation
+from microgen.stats.grains import mean_intercept_um
 from microgen.stats.views import Views
 
 
@@ -162,6 +163,20 @@ def test_gaps_are_told_by_their_width_in_micrometres() -> None:
     np.testing.assert_array_equal(filled(np.zeros((4, 4), int), spacing=(1, 1), width_um=9), 0)
 
 
+def test_filled_boundaries_are_as_smooth_as_the_true_ones() -> None:
+    """Half of the points at boundaries missing: nearest numbers alone are crossed 10 % too often, one vote 1.2 %."""
+    ratios = []
+    for seed in range(8):
+        labels = voronoi(seed, (200, 200), 100)
+        near = ndimage.maximum_filter(labels, 3) != ndimage.minimum_filter(labels, 3)
+        bad = near & (np.random.default_rng(seed).random(labels.shape) < 0.5)
+        found = filled(np.where(bad, 0, labels), spacing=(1, 1), width_um=np.inf)
+        ratios.append(mean_intercept_um(found, spacing=1.0) / mean_intercept_um(labels, spacing=1.0))
+    assert 0.9905 < np.mean(ratios) < 1.0
+    tie = np.array([[1, 1, 1], [2, 0, 2], [1, 2, 3]])  # with its own vote 4 to 4: it stays with the nearest
+    assert filled(tie, spacing=(1.0, 0.5), width_um=np.inf)[1, 1] == 2
+
+
 def test_gaps_across_a_periodic_frame_are_seen_whole() -> None:
     labels = np.zeros((1, 12), np.int32)
     labels[0, 3:6], labels[0, 6:10] = 1, 2  # a gap of 5 points, 2 of them behind the frame
@@ -202,6 +217,15 @@ def test_a_periodic_map_is_filled_around_its_frame() -> None:
     views = Views(without(ebsd(wide), gap), 1, periodic=True)
     assert views.known is not None
     np.testing.assert_array_equal(~views.known, gap)
+
+
+def test_phase_zero_of_a_map_is_not_indexed_with_and_without_a_mask() -> None:
+    m = without(ebsd(voronoi(2, (30, 30), 9)), np.random.default_rng(0).random((30, 30)) < 0.2)
+    bare = m.replace(fields={name: m[name] for name in ("phase", "orientation")})
+    np.testing.assert_array_equal(indexed(bare), m["mask"] == 1)
+    np.testing.assert_array_equal(segment_orientation(bare), segment_orientation(m))
+    masked = m.with_fields(phase=np.ones_like(m["phase"]))
+    np.testing.assert_array_equal(indexed(masked), m["mask"] == 1)
 
 
 def test_means_of_grains() -> None:

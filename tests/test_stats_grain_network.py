@@ -59,7 +59,7 @@ def test_the_length_of_a_straight_boundary_does_not_depend_on_its_direction(
 @pytest.mark.parametrize(("ndim", "side", "count", "theory"), [(2, 512, 256, 2.0), (3, 96, 80, 2.910)])
 def test_boundaries_of_poisson_voronoi_grains(ndim: int, side: int, count: int, theory: float) -> None:
     """Meijering (1953): length per area 2 sqrt(N_A), area per volume 2.910 N_V^(1/3); Okabe et al., table 5.5."""
-    found = [grain_network(voronoi(s, (side,) * ndim, count), spacing=1.0, periodic=True) for s in range(4)]
+    found = [grain_network(voronoi(s, (side,) * ndim, count), spacing=1.0, periodic=True) for s in range(3)]
     density = (count / side**ndim) ** (1 / ndim)
     assert np.mean([f.per_um for f in found]) == pytest.approx(theory * density, rel=0.02)
     for f in found:
@@ -81,8 +81,8 @@ def test_triple_lines_of_bricks_and_of_poisson_voronoi_grains() -> None:
     half = np.kron([[[1, 1, 2, 2], [3, 4, 4, 3]]], np.ones((6, 8, 8), int))
     lines = triple_junctions_per_um2(half, spacing=1.0, periodic=True) * half.size
     assert lines == pytest.approx(2 / 3 * 8 * 6)  # 8 straight lines of 6, and lines along one axis give 2/3 on average
-    found = [triple_junctions_per_um2(voronoi(s, (96,) * 3, 80), spacing=1.0, periodic=True) for s in range(3)]
-    assert np.mean(found) == pytest.approx(5.832 * (80 / 96**3) ** (2 / 3), rel=0.03)
+    found = [triple_junctions_per_um2(voronoi(s, (80,) * 3, 60), spacing=1.0, periodic=True) for s in range(3)]
+    assert np.mean(found) == pytest.approx(5.832 * (60 / 80**3) ** (2 / 3), rel=0.03)
 
 
 def test_masks_and_points_without_grain_are_no_neighbours() -> None:
@@ -145,6 +145,7 @@ def test_whole_grains_touch_neither_frame_nor_hole() -> None:
     hole = labels == 13
     assert whole_grains(labels, mask=~hole).tolist() == [7, 9, 17, 19]
     assert len(whole_grains(labels, periodic=True)) == 25
+    assert 11 not in whole_grains(labels, periodic=True, mask=labels != 15)  # they touch around the frame
     table = grain_table(labels, spacing=1.0, mask=~hole)
     assert table.size.tolist() == [64] * 4
 
@@ -154,18 +155,19 @@ def test_whole_grains_touch_neither_frame_nor_hole() -> None:
 
 def test_e2627_of_bricks() -> None:
     labels = bricks(20, 6)
-    labels[25:28, 25:28] = 99  # too small to be measured, but it counts in the mean number of points
+    labels[25:34, 25:34] = 99  # too small to be measured, but it counts in the mean number of points
     found = e2627(labels, spacing=0.5)
-    areas = np.array([100.0] * 15 + [100 - 9 / 4])
+    areas = np.array([100.0] * 15 + [100 - 81 / 4])
     assert found.mean_area_um2 == pytest.approx(areas.mean())
     assert found.count == 16
-    assert found.points_per_grain == pytest.approx((areas.sum() * 4 + 9) / 17)
+    assert found.points_per_grain == pytest.approx((areas.sum() * 4 + 81) / 17)
     assert not found.fine_enough
     assert found.weighted_area_um2 == pytest.approx((areas**2).sum() / areas.sum())
     assert found.astm_g == pytest.approx(3.321928 * np.log10(1e6 / areas.mean()) - 2.954)
     assert found.astm_g_ci95[0] <= found.astm_g <= found.astm_g_ci95[1]
     assert e2627(labels, spacing=0.5, smallest=1).count == 17
     assert e2627(bricks(30, 6), spacing=1.0).fine_enough
+    assert e2627(bricks(10, 5), spacing=1.0).count == 9  # 100 points are enough
 
 
 def test_e2627_of_periodic_grains_is_the_area_over_their_number() -> None:
@@ -181,7 +183,7 @@ def test_e2627_of_periodic_grains_is_the_area_over_their_number() -> None:
 
 def test_mean_intercept_of_a_volume_is_that_of_its_sections() -> None:
     """Poisson-Voronoi in space: twice the volume per area, 0.687 N_V^(-1/3)."""
-    volumes = [voronoi(s, (72, 72, 72), 60) for s in range(4)]
+    volumes = [voronoi(s, (72, 72, 72), 60) for s in range(3)]
     found = [grains.intercepts(v, spacing=0.5, periodic=True) for v in volumes]
     truth = 2 / 2.910 * (72**3 / 60) ** (1 / 3) * 0.5
     assert np.mean([f.mean_um for f in found]) == pytest.approx(truth, rel=0.04)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, stats
 from scipy.spatial import cKDTree
 
 from microgen.core import InputError
@@ -44,24 +44,24 @@ def chessboard(cell: int, cells: int) -> NDArray[np.int64]:
 
 @pytest.fixture(scope="module")
 def structures() -> list[NDArray[np.int64]]:
-    return [voronoi(seed) for seed in range(5)]
+    return [voronoi(seed) for seed in range(3)]
 
 
 @pytest.mark.parametrize("thickness", [1, 3])
 def test_planimetric_number_of_400_grains(structures: list[NDArray[np.int64]], thickness: int) -> None:
     found = [grains.planimetric(outline(s, thickness), spacing=1.0).astm_g for s in structures]
-    assert found == pytest.approx([TRUE_G] * 5, abs=0.03)
+    assert found == pytest.approx([TRUE_G] * 3, abs=0.03)
     assert np.mean(found) == pytest.approx(TRUE_G, abs=0.015)
 
 
 def test_periodic_count(structures: list[NDArray[np.int64]]) -> None:
     found = [grains.planimetric(s, spacing=1.0, periodic=True).count for s in structures]
-    assert found == pytest.approx([COUNT] * 5, abs=2)  # sharp corners of cells may break off on the pixel grid
+    assert found == pytest.approx([COUNT] * 3, abs=2)  # sharp corners of cells may break off on the pixel grid
 
 
 def test_intercept_of_poisson_voronoi_cells(structures: list[NDArray[np.int64]]) -> None:
     found = [grains.mean_intercept_um(s, spacing=1.0, periodic=True) for s in structures]
-    assert np.mean(found) == pytest.approx(TRUE_INTERCEPT, rel=0.01)  # five samples scatter by 0.7 %
+    assert np.mean(found) == pytest.approx(TRUE_INTERCEPT, rel=0.01)  # three samples scatter by 0.9 %
 
 
 @pytest.mark.parametrize(("thickness", "tolerance"), [(1, 0.003), (3, 0.013)])
@@ -84,11 +84,34 @@ def test_mean_intercept_needs_no_correction_on_small_crops(structures: list[NDAr
 def test_confidence_interval_holds_the_truth() -> None:
     inside = 0
     for seed in range(40):
-        found = grains.intercepts(voronoi(seed, side=400, count=250), spacing=1.0)
+        found = grains.intercepts(voronoi(seed, side=280, count=122), spacing=1.0)
         low, high = found.ci95_um
         assert low < found.mean_um < high
-        inside += low < np.pi / 4 * np.sqrt(400**2 / 250) < high
+        inside += low < np.pi / 4 * np.sqrt(280**2 / 122) < high
     assert 34 <= inside <= 40  # 38 expected
+
+
+def test_the_interval_is_students_over_the_quarters() -> None:
+    """A picture too small for more fields than 2 x 2, with a mask; fields count by their length of test line."""
+    cells, mask = voronoi(3, side=90, count=12), np.ones((90, 90), dtype=bool)
+    mask[:30, :30] = False
+    found = grains.intercepts(cells, spacing=0.5, mask=mask)
+    numbers = []
+    for part, known in (
+        (cells[q], mask[q]) for q in (np.s_[:45, :45], np.s_[:45, 45:], np.s_[45:, :45], np.s_[45:, 45:])
+    ):
+        pairs = [
+            (part[:, 1:] != part[:, :-1], known[:, 1:] & known[:, :-1]),
+            (part[1:] != part[:-1], known[1:] & known[:-1]),
+        ]
+        numbers.append([sum((a & b).sum() for a, b in pairs), sum(b.sum() for _, b in pairs) * 0.5])
+    count, length = np.array(numbers).T
+    rest = count - length / found.mean_um
+    relative = np.std(rest, ddof=1) / length.mean() * found.mean_um
+    half = stats.t.ppf(0.975, 3) * relative / 2
+    assert found.n == 4
+    assert found.std_um == pytest.approx(found.mean_um * relative)
+    assert found.ci95_um == pytest.approx((found.mean_um / (1 + half), found.mean_um / (1 - half)))
 
 
 @pytest.mark.parametrize("cell", [2, 5, 10])

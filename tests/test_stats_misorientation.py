@@ -132,6 +132,8 @@ def test_random_pairs_of_a_random_texture_follow_the_law_and_of_a_sharp_one_do_n
     grid = np.linspace(0, 95, 500)
     law = (mackenzie_cdf(grid) + random_disorientation_cdf(grid, Crystal("6/mmm"))) / 2
     assert stats.kstest(mixed, lambda t: np.interp(t, grid, law)).statistic < 0.02
+    ideal = np.where(phase[..., None] == 1, from_euler([0.0, 0, 0]), from_euler([0.3, 0.4, 0.5]))
+    assert random_pairs_disorientation(ebsd(ideal, phase=phase), np.random.default_rng(5), 1000).max() < 0.01
     with pytest.raises(InputError, match="no point of the map is indexed"):
         random_pairs_disorientation(ebsd(q, mask=np.zeros((200, 200), np.uint8)), np.random.default_rng(0), 5)
 
@@ -182,6 +184,14 @@ def test_kam_of_a_bent_crystal_is_its_bend_per_step() -> None:
     np.testing.assert_allclose(kam(ebsd(from_euler(ring)), periodic=True), 1.5, atol=1e-4)
     with pytest.raises(InputError, match="1 or more"):
         kam(ebsd(from_euler(bend)), order=0)
+
+
+def test_neighbours_beyond_5_degrees_do_not_count_unless_told() -> None:
+    line = np.zeros((1, 3, 3))
+    line[0, :, 0] = np.deg2rad([0, 4.9, 10.0])
+    m = ebsd(from_euler(line))
+    np.testing.assert_allclose(kam(m), [[4.9, 4.9, np.nan]], atol=1e-4)
+    np.testing.assert_allclose(kam(m, threshold_deg=5.2), [[4.9, 5.0, 5.1]], atol=1e-4)
 
 
 def test_deviation_from_the_mean_of_the_grain() -> None:
