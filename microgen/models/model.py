@@ -35,6 +35,8 @@ class Request:
         Kind of device.
     batch
         Samples in work at a time; on a GPU it decides about the last bits and is always set.
+    stepwise
+        Whether samples are made in steps; elsewhere sampler, schedule and steps mean nothing and are not written down.
     """
 
     condition: Condition
@@ -43,13 +45,11 @@ class Request:
     precision: str
     device: str
     batch: int | None = None
+    stepwise: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form for recipes: ``options`` are those of :meth:`Model.sample`; maps are named by hash."""
-        preset = self.options.resolved()
-        resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
-        options = self.options.model_dump(mode="json", exclude_defaults=True)
-        options |= {"preset": self.options.preset, **resolved, "precision": self.precision}
+        options = self.options.noted() | {"precision": self.precision}
         scalars = {**self.condition.scalars, **_uniform(self.condition.maps)}
         drawn = {name: _named(m) for name, m in sorted(self.condition.maps.items()) if name not in scalars}
         return {
@@ -60,6 +60,11 @@ class Request:
             "device": self.device,
             **({"batch": self.batch} if self.batch and self.device != "cpu" else {}),
         }
+
+    def _steps(self) -> dict[str, Any]:
+        preset = self.options.resolved()
+        resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
+        return {"preset": self.options.preset, **resolved}
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +176,7 @@ class Model:
         wanted = self._checked_condition(condition or Condition(), grid, extrapolate=extrapolate)
         if batch is not None and batch < 1:
             raise InputError(f"batch must be at least 1, got {batch}")
-        chosen = FAMILIES[self.family].check(self, wanted, sample_options(options))
+        chosen = FAMILIES[self.family].check(self, wanted, grid, sample_options(options))
         precision = resolve_precision(chosen.precision, self.device)
         used = batch or (None if self.device.type == "cpu" else GPU_BATCH)
         return Request(wanted, grid, chosen, precision, self.device.type, used)

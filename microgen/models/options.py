@@ -87,6 +87,35 @@ class SampleOptions(Config):
         settings = base.settings if sampler == base.sampler else {}
         return Preset(sampler, schedule, self.steps or base.steps, base.meaning, settings)
 
+    def noted(self) -> dict[str, Any]:
+        """Return what decides a sample, JSON-able: ``SampleOptions(**noted)`` asks for the same."""
+        preset = self.resolved()
+        resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
+        return {**self.model_dump(mode="json", exclude_defaults=True), "preset": self.preset, **resolved}
+
+
+class OnePass(SampleOptions):
+    """Options of families that make a sample in one pass of the network: there are no steps to choose."""
+
+    def noted(self) -> dict[str, Any]:
+        """Return what decides a sample, JSON-able: ``SampleOptions(**noted)`` asks for the same."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"preset"})
+
+
+def one_pass(options: SampleOptions, family: str) -> OnePass:
+    """Return `options` for a family without steps; presets, which are numbers of steps, are all the same to it.
+
+    Raises
+    ------
+    InputError
+        For options that have no meaning without steps.
+    """
+    left_over = ("sampler", "schedule", "steps", "guidance", "guidance_interval", "window")
+    given = [name for name in left_over if getattr(options, name) != type(options).model_fields[name].default]
+    if given:
+        raise InputError(f"a model of the family {family} makes a sample in one pass; leave out {', '.join(given)}")
+    return OnePass(**options.model_dump())
+
 
 def sample_options(values: Mapping[str, Any]) -> SampleOptions:
     """Check options given by name, the names of preset, sampler and schedule included."""
@@ -139,6 +168,23 @@ def fitted(options: SampleOptions, precondition: Preconditioning) -> SampleOptio
     if options.guidance_interval is not None:
         check_interval(*options.guidance_interval)
     return options
+
+
+def in_one_pass(options: SampleOptions) -> SampleOptions:
+    """Return the options of a family that makes a sample in one pass of its network: precision is all it can be told.
+
+    Raises
+    ------
+    InputError
+        For options that only mean something where a sample is made in steps.
+    """
+    told = options.model_dump(exclude_defaults=True).keys() - {"precision", "preset"}
+    if options.preset not in ("standard", "fast"):  # which previews ask for: there is nothing to save here
+        told |= {"preset"}
+    if told:
+        names = ", ".join(sorted(told))
+        raise InputError(f"this model makes a sample in one pass of its network; leave out {names}")
+    return SampleOptions(precision=options.precision)
 
 
 def resolve_precision(wanted: str, device: torch.device) -> Literal["fp32", "bf16"]:
