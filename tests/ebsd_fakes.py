@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from microgen.core import Crystal, Microstructure
 from microgen.core.orientations import random_orientations
+from microgen.io import read
 
 NICKEL = Crystal("m-3m", (0.352, 0.352, 0.352, 90, 90, 90))
 TITANIUM = Crystal("6/mmm", (0.295, 0.295, 0.4686, 90, 90, 120))
@@ -118,6 +121,25 @@ def ctf_text(shape: tuple[int, int] = (4, 5), *, dx: float = 0.12, dy: float = 0
             f"{k % 3}\t{x * dx:.4f}\t{y * dy:.4f}\t{k % 8}\t0\t{10.0 + k}\t42.65\t87.222\t0.{k % 9}344\t{k + 50}\t300"
         )
     return CTF_HEADER.format(columns=shape[1], rows=shape[0], dx=dx, dy=dy) + "\n".join(lines) + "\n"
+
+
+def one(path: Path, text: str | None = None, **how: Any) -> Microstructure:
+    """Read the only map of a file, which gets this text first."""
+    if text is not None:
+        path.write_text(text, encoding="utf-8", newline="")
+    (found,) = read(path, **how)
+    return found
+
+
+def same(a: Microstructure, b: Microstructure) -> None:
+    """Every field exactly, orientations to 1e-6."""
+    assert set(a.fields) == set(b.fields)
+    for name in a.fields:
+        if name == "orientation":
+            np.testing.assert_allclose(b[name], a[name], atol=1e-6)
+        else:
+            np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+            assert b[name].dtype == a[name].dtype, name
 
 
 def mutant(data: bytes, rng: random.Random) -> bytes:

@@ -8,38 +8,20 @@ import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from microgen.core import Crystal, InputError, Microstructure
+from microgen.core import Crystal, InputError
 from microgen.core.orientations import from_euler
 from microgen.io import find_inputs, inspect, read, write
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("ebsd_fakes.py"))))
 ang_rows, ang_text, ctf_text, hexagonal_text = fakes.ang_rows, fakes.ang_text, fakes.ctf_text, fakes.hexagonal_text
+one, same = fakes.one, fakes.same
 ebsd_map, mutant, NICKEL, TITANIUM = fakes.ebsd_map, fakes.mutant, fakes.NICKEL, fakes.TITANIUM
 
 ROWS = ang_rows(6, 7)
-
-
-def one(path: Path, text: str | None = None, **how: Any) -> Microstructure:
-    if text is not None:
-        path.write_text(text, encoding="utf-8", newline="")
-    (found,) = read(path, **how)
-    return found
-
-
-def same(a: Microstructure, b: Microstructure) -> None:
-    """Every field exactly, orientations to 1e-6."""
-    assert set(a.fields) == set(b.fields)
-    for name in a.fields:
-        if name == "orientation":
-            np.testing.assert_allclose(b[name], a[name], atol=1e-6)
-        else:
-            np.testing.assert_array_equal(b[name], a[name], err_msg=name)
-            assert b[name].dtype == a[name].dtype, name
 
 
 # real files

@@ -20,18 +20,6 @@ from microgen.io import dream3d, find_inputs, hdf5, inspect, read, read_recipe, 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hdf5_fakes.py"))))
 
 
-@pytest.fixture
-def oina(tmp_path: Path) -> Path:
-    fakes.oina(tmp_path / "map.h5oina")
-    return tmp_path / "map.h5oina"
-
-
-@pytest.fixture
-def edax(tmp_path: Path) -> Path:
-    fakes.edax(tmp_path / "map.h5")
-    return tmp_path / "map.h5"
-
-
 def only(path: Path, **options: Any) -> Microstructure:
     (found,) = read(path, **options)
     return found
@@ -116,7 +104,9 @@ def test_data_sets_of_microgen_are_no_pictures(tmp_path: Path) -> None:
     assert hdf5.kind(tmp_path / "steel.h5") == "dataset"
 
 
-def test_folders_take_maps_and_samples_but_no_arrays(tmp_path: Path, edax: Path, oina: Path) -> None:
+def test_folders_take_maps_and_samples_but_no_arrays(tmp_path: Path) -> None:
+    fakes.edax(tmp_path / "map.h5")
+    fakes.oina(tmp_path / "map.h5oina")
     write(tmp_path / "own.h5", Microstructure({"phase": np.zeros((8, 8), int)}, (1, 1)))
     with h5py.File(tmp_path / "array.h5", "w") as file:
         file["image"] = np.zeros((20, 20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,6 +137,20 @@ def test_oina_phases_that_contradict_themselves_or_are_missing(oina: Path) -> No
     with h5py.File(oina, "a") as file:
         del file["1/EBSD/Header/Phases"]
     assert only(oina).phases == ("not indexed", "phase 1", "phase 2")
+
+
+def test_oina_phases_stored_as_floats(oina: Path) -> None:
+    """Outside an irregular area all columns are NaN, where their type has it."""
+    before = only(oina)
+    with h5py.File(oina, "a") as file:
+        phase = file["1/EBSD/Data/Phase"][()].astype(np.float32)
+        phase[phase == 0] = np.nan
+        del file["1/EBSD/Data/Phase"]
+        file["1/EBSD/Data/Phase"] = phase
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = only(oina)
+    np.testing.assert_array_equal(found["phase"], before["phase"])
 
 
 def test_oina_rotations_that_are_not_applied_are_said(oina: Path) -> None:
