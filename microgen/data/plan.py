@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from microgen.core import InputError
 from microgen.core.config import Config, read_toml, validate
@@ -64,7 +72,16 @@ class ConditionsPlan(Config):
 
 
 class ModelPlan(Config):
-    """The network."""
+    """The network.
+
+    The keys up to `circular` are read by every family whose configuration has a key of that name; `settings` holds
+    what one family alone understands, and is checked by it when training starts.
+
+    Examples
+    --------
+    >>> ModelPlan(family="vae", settings={"beta": 0.5}).model_dump()["settings"]
+    {'beta': 0.5}
+    """
 
     family: str = Field("diffusion", description="model family")
     parameterisation: Literal["edm", "ddpm"] = Field("edm", description="edm: Karras et al. 2022; ddpm: Ho et al. 2020")
@@ -75,6 +92,13 @@ class ModelPlan(Config):
     fold: PositiveInt = Field(2, description="pixels folded into channels along each axis; 1: finest detail, 4x cost")
     dropout: Share = Field(0.05, description="against memorising few images")
     circular: bool = Field(False, description="true only for periodic data")
+    settings: dict[str, JsonValue] = Field({}, description="what this family alone understands, docs/families.md")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out empty settings, so that plans of before have the digest of before."""
+        written: dict[str, Any] = values(self)
+        return {k: v for k, v in written.items() if k != "settings" or v}
 
 
 class TrainPlan(Config):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models.codec import Codec
+from microgen.models.conditions import Told, encode_conditions, kept
 from microgen.models.guidance import canvas, guided, with_maps
 from microgen.models.noise import SeedNoise
 from microgen.models.options import SampleOptions, fitted, integrate
@@ -103,27 +103,6 @@ class Network(nn.Module):
         return result
 
 
-@dataclass(frozen=True)
-class Told:
-    """Conditions as the network sees them.
-
-    Attributes
-    ----------
-    numbers, present
-        Encoded scalars ``(B, N)``, and 1 where they are given.
-    maps
-        Encoded maps ``(B, M, *S)``, each followed by a channel that is 1 where it is given; M may be 0.
-    """
-
-    numbers: Tensor
-    present: Tensor
-    maps: Tensor
-
-    def nothing(self) -> Told:
-        """Return the same with nothing given."""
-        return Told(self.numbers, 0 * self.present, 0 * self.maps)
-
-
 def build(config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> Network:
     """Make the network for a codec and its conditions; seed torch first to fix the weights."""
     return Network(config, dims=codec.ndim, channels=codec.channels, conditions=conditions)
@@ -146,8 +125,8 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     # one noise level in each of B equal parts of the distribution: a quieter loss (Kingma et al. 2021, appendix I)
     sigma = precondition.draw((torch.arange(len(x), device=x.device) + u) / len(x))
     noise = torch.randn(x.shape, generator=state.generator, device=x.device)
-    kept = _kept(net, len(x), state.generator)
-    told = encode_conditions(net.conditions, batch["scalars"], batch["maps"], like=x, kept=kept)
+    shown = kept(len(net.conditions), len(x), net.config.condition_dropout, state.generator)
+    told = encode_conditions(net.conditions, batch["scalars"], batch["maps"], like=x, kept=shown)
     noisy = x + sigma.reshape(-1, *(1,) * (x.ndim - 1)) * noise
     denoised = denoiser(net, told, autocast=state.autocast)(torch.cat([noisy, told.maps], dim=1), sigma)
     error = (denoised - x).square().flatten(1).mean(dim=1)
@@ -157,7 +136,7 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     return {"loss": loss.detach()}
 
 
-def check(model: Model, condition: Condition, options: SampleOptions) -> SampleOptions:
+def check(model: Model, condition: Condition, shape: Sequence[int], options: SampleOptions) -> SampleOptions:
     """Return `options` with what the model decides filled in.
 
     Raises
@@ -225,61 +204,3 @@ def denoiser(net: Network, told: Told, *, autocast: Autocast = nullcontext) -> D
         return net.precondition.denoise(network, field, sigma)
 
     return denoise
-
-
-def encode_conditions(
-    conditions: Sequence[ConditionSpec],
-    scalars: Mapping[str, Tensor],
-    maps: Mapping[str, Tensor],
-    *,
-    like: Tensor,
-    kept: Tensor | None = None,
-) -> Told:
-    """From physical units to what the network sees; a condition that is not given is left to the model.
-
-    Parameters
-    ----------
-    scalars, maps
-        ``(B,)`` and ``(B or 1, *S)`` by name; a scalar for a condition known as a map is spread over the picture.
-    like
-        Field ``(B, C, *S)`` that gives the number, grid and device.
-    kept
-        ``(B, len(conditions))`` of 0 and 1: 0 hides a condition.
-    """
-    batch, grid = len(like), like.shape[2:]
-    numbers, present = [like.new_zeros(batch, 0)], [like.new_zeros(batch, 0)]
-    layers = [like.new_zeros(batch, 0, *grid)]
-    for i, spec in enumerate(conditions):
-        values = (maps if spec.kind == "map" and spec.name in maps else scalars).get(spec.name)
-        given = like.new_ones(batch) if kept is None else kept[:, i].to(like)
-        if values is None:
-            given, values = 0 * given, like.new_full((batch,), spec.low)
-        if spec.kind == "scalar":
-            numbers.append(_encoded(spec, values.to(like)))
-            present.append(given[:, None].expand(-1, spec.channels))
-        else:
-            spread = values.to(like).reshape(-1, *(values.shape[1:] or (1,) * len(grid))).expand(batch, *grid)
-            flag = given.reshape(-1, 1, *(1,) * len(grid)).expand(-1, 1, *grid)
-            layers += [_encoded(spec, spread) * flag, flag]
-    return Told(torch.cat(numbers, dim=1), torch.cat(present, dim=1), torch.cat(layers, dim=1))
-
-
-def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:
-    """:meth:`ConditionSpec.encode` in torch, so that nothing leaves the device; the new axis is the second."""
-    if spec.scale == "axial":
-        double = torch.deg2rad(2 * values)
-        return torch.stack([double.cos(), double.sin()], dim=1)
-    ends = torch.tensor([spec.low, spec.high], dtype=torch.float64)
-    if spec.scale == "log":
-        ends, values = ends.log(), values.log()
-    low, high = ends.tolist()
-    scaled: Tensor = 2 * (values - low) / (high - low) - 1
-    return scaled[:, None]
-
-
-def _kept(net: Network, batch: int, generator: torch.Generator) -> Tensor:
-    """Which conditions each crop shows: all are hidden together at times, and one by one where there are several."""
-    share, count, device = net.config.condition_dropout, len(net.conditions), generator.device
-    together = torch.rand(batch, 1, generator=generator, device=device) >= share
-    alone = torch.rand(batch, count, generator=generator, device=device) >= (share if count > 1 else 0.0)
-    return together & alone

@@ -17,7 +17,7 @@ from microgen.core.config import Config, merge, validate
 from microgen.core.recipe import recipe
 from microgen.data.dataset import Dataset
 from microgen.data.patches import Patches
-from microgen.data.plan import Plan, plan_path, read_plan
+from microgen.data.plan import ModelPlan, Plan, plan_path, read_plan
 from microgen.models import FAMILIES
 from microgen.models.codec import Codec
 from microgen.models.file import save_model
@@ -50,8 +50,11 @@ class Settings:
     def family_config(self) -> Config:
         """The part of the plan that the family understands."""
         kind: type[Config] = self.family.Config
-        given = {**self.plan.train.model_dump(), **self.plan.model.model_dump()}
-        return validate(kind, {k: v for k, v in given.items() if k in kind.model_fields}, where="plan, [model]")
+        model = self.plan.model.model_dump()
+        own = model.pop("settings", {})
+        given = {**self.plan.train.model_dump(), **model, "patch_px": self.plan.data.patch_px}
+        table = {k: v for k, v in given.items() if k in kind.model_fields}
+        return validate(kind, table | own, where="plan, [model]")
 
 
 def resolve(data: Path, *, plan: Plan | Path | None, settings: Iterable[str] = ()) -> Settings:
@@ -74,7 +77,9 @@ def resolve(data: Path, *, plan: Plan | Path | None, settings: Iterable[str] = (
     if "minutes" in chosen and "images" not in chosen:
         table.pop("images", None)
     train = validate(TrainConfig, {**table, **chosen}, where="train")
-    return Settings(changed, train.model_copy(update={"precision": resolve_precision(train.precision)}))
+    chosen = Settings(changed, train.model_copy(update={"precision": resolve_precision(train.precision)}))
+    _ = chosen.family_config  # what the family does not understand is refused here
+    return chosen
 
 
 def make_job(data: Path, settings: Settings, *, provenance: Mapping[str, Any], say: Callable[[str], None]) -> Job:
@@ -130,5 +135,12 @@ def _sorted_settings(settings: Iterable[str]) -> tuple[list[str], list[str]]:
         loop = table == "train" and key in TrainConfig.model_fields
         plan = not loop or (key in type(Plan.model_fields["train"].default).model_fields and key not in _ESTIMATES)
         mine += [setting] if loop else []
-        theirs += [setting] if plan else []
+        theirs += [_of_family(setting)] if plan else []
     return mine, theirs
+
+
+def _of_family(setting: str) -> str:
+    """Short for what one family alone understands: ``model.beta=1`` is ``model.settings.beta=1``."""
+    table, _, key = setting.partition("=")[0].strip().partition(".")
+    own = table == "model" and key and key.partition(".")[0] not in ModelPlan.model_fields
+    return f"model.settings.{setting.strip().removeprefix('model.')}" if own else setting

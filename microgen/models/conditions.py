@@ -1,0 +1,96 @@
+"""Conditions as networks see them, shared by the families.
+
+Shapes: B batch, N scalar numbers, M map channels, S spatial axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from microgen.core import ConditionSpec
+
+
+@dataclass(frozen=True)
+class Told:
+    """Conditions as the network sees them.
+
+    Attributes
+    ----------
+    numbers, present
+        Encoded scalars ``(B, N)``, and 1 where they are given.
+    maps
+        Encoded maps ``(B, M, *S)``, each followed by a channel that is 1 where it is given; M may be 0.
+    """
+
+    numbers: Tensor
+    present: Tensor
+    maps: Tensor
+
+    def nothing(self) -> Told:
+        """Return the same with nothing given."""
+        return Told(self.numbers, 0 * self.present, 0 * self.maps)
+
+
+def encode_conditions(
+    conditions: Sequence[ConditionSpec],
+    scalars: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
+    *,
+    like: Tensor,
+    kept: Tensor | None = None,
+) -> Told:
+    """From physical units to what the network sees; a condition that is not given is left to the model.
+
+    Parameters
+    ----------
+    scalars, maps
+        ``(B,)`` and ``(B or 1, *S)`` by name; a scalar for a condition known as a map is spread over the picture.
+    like
+        Field ``(B, C, *S)`` that gives the number, grid and device.
+    kept
+        ``(B, len(conditions))`` of 0 and 1: 0 hides a condition.
+    """
+    batch, grid = len(like), like.shape[2:]
+    numbers, present = [like.new_zeros(batch, 0)], [like.new_zeros(batch, 0)]
+    layers = [like.new_zeros(batch, 0, *grid)]
+    for i, spec in enumerate(conditions):
+        values = (maps if spec.kind == "map" and spec.name in maps else scalars).get(spec.name)
+        given = like.new_ones(batch) if kept is None else kept[:, i].to(like)
+        if values is None:
+            given, values = 0 * given, like.new_full((batch,), spec.low)
+        if spec.kind == "scalar":
+            numbers.append(_encoded(spec, values.to(like)))
+            present.append(given[:, None].expand(-1, spec.channels))
+        else:
+            spread = values.to(like).reshape(-1, *(values.shape[1:] or (1,) * len(grid))).expand(batch, *grid)
+            flag = given.reshape(-1, 1, *(1,) * len(grid)).expand(-1, 1, *grid)
+            layers += [_encoded(spec, spread) * flag, flag]
+    return Told(torch.cat(numbers, dim=1), torch.cat(present, dim=1), torch.cat(layers, dim=1))
+
+
+def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:
+    """:meth:`ConditionSpec.encode` in torch, so that nothing leaves the device; the new axis is the second."""
+    if spec.scale == "axial":
+        double = torch.deg2rad(2 * values)
+        return torch.stack([double.cos(), double.sin()], dim=1)
+    ends = torch.tensor([spec.low, spec.high], dtype=torch.float64)
+    if spec.scale == "log":
+        ends, values = ends.log(), values.log()
+    low, high = ends.tolist()
+    scaled: Tensor = 2 * (values - low) / (high - low) - 1
+    return scaled[:, None]
+
+
+def kept(count: int, batch: int, share: float, generator: torch.Generator) -> Tensor:
+    """Draw which of `count` conditions each crop shows, booleans ``(batch, count)``.
+
+    All are hidden together in a `share` of the crops, and one by one where there are several.
+    """
+    device = generator.device
+    together = torch.rand(batch, 1, generator=generator, device=device) >= share
+    alone = torch.rand(batch, count, generator=generator, device=device) >= (share if count > 1 else 0.0)
+    return together & alone
