@@ -100,6 +100,8 @@ def command(
             continue
         made.append(str(save(figure, out / f"{path.stem}_{name}.{kind_of_file}", dpi=dpi)))
         say(made[-1])
+    if not made:
+        raise InputError(f"{path}: nothing could be drawn, for the reasons above")
     print_result({"file": str(path), **frame, "pictures": made})
 
 
@@ -112,15 +114,21 @@ def _possible(structure: Any) -> tuple[str, ...]:
 
 def _framed(structure: Any, wanted: tuple[str, ...], given: str | None) -> tuple[Any, dict[str, str]]:
     """The structure in the frame of the map, where a picture depends on it, and what was taken."""
+    from microgen.core import InputError
+    from microgen.core.frames import MAP_AXES, frame_axes, in_map_frame
+
+    if given:
+        frame_axes(given)
     if not set(wanted) & set(_ORIENTED):
         return structure, {}
-    from microgen.core.frames import MAP_AXES, in_map_frame
-
+    if "orientation" not in structure:
+        raise InputError(f"colours and textures need orientations, and here is only {', '.join(structure.fields)}")
     turned = in_map_frame(structure, given)
     taken = turned.source["euler_frame_was"]
     x, y = MAP_AXES.get(taken, taken).split("-")
     origin = "given" if given else "file"
-    why = "as you said" if given else "as is usual for such files; --euler-frame says otherwise"
+    usual = "as the file says" if taken == "map" else "as is usual for such files; --euler-frame says otherwise"
+    why = "as you said" if given else usual
     say(f"Euler frame: {taken}, x {x} and y {y} in the picture, {why}")
     return turned, {"euler_frame": taken, "euler_axes": f"{x}-{y}", "euler_frame_origin": origin}
 
@@ -140,7 +148,9 @@ def _drawings(
     found: dict[str, Callable[[], Any]] = {
         "phase": lambda: plots.phase_map(structure, grain=lines),
         "grain": lambda: values(_diameters_um(structure, grain)[grain], "diameter / µm"),
-        "grain-size": lambda: plots.grain_size_histogram(_diameters_um(structure, grain, known=True)),
+        "grain-size": lambda: plots.grain_size_histogram(
+            _diameters_um(structure, grain, known=True), ndim=structure.ndim
+        ),
         "kam": lambda: values(_kam(structure), "KAM / °"),
         "disorientation": lambda: _disorientations(structure, grain),
         **_textures(structure, wanted, options),
@@ -149,7 +159,10 @@ def _drawings(
         f"ipf_{d}": lambda d=d: plots.ipf_map(structure, direction=d, grain=lines)  # type: ignore[misc]
         for d in (directions if "ipf" in wanted else ())
     }
-    named: dict[str, Callable[[], Any]] = {name: lambda name=name: values(name) for name in fields}  # type: ignore[misc]
+    named: dict[str, Callable[[], Any]] = {
+        f"field_{name}" if name in found else name: lambda name=name: values(name)  # type: ignore[misc]
+        for name in fields
+    }
     return {**colours, **{kind.replace("-", "_"): found[kind] for kind in found if kind in wanted}, **named}
 
 
@@ -169,12 +182,13 @@ def _grains(structure: Any, wanted: tuple[str, ...], options: Any) -> Any:
 
 
 def _diameters_um(structure: Any, grain: Any, *, known: bool = False) -> Any:
-    """Diameter in micrometres of the circle of the same area, by grain number (NaN for 0), or of those there are."""
+    """Diameter in micrometres of the circle or ball of the same size, by grain number (NaN for 0), or of the known."""
     import numpy as np
 
     points = np.bincount(grain.ravel()).astype(float)
     points[0] = np.nan
-    diameters = 2 * np.sqrt(points * np.prod(structure.spacing) / np.pi)
+    sizes = points * np.prod(structure.spacing)
+    diameters = 2 * np.sqrt(sizes / np.pi) if structure.ndim == 2 else np.cbrt(6 * sizes / np.pi)
     return diameters[diameters > 0] if known else diameters
 
 
@@ -216,15 +230,16 @@ def _textures(structure: Any, wanted: tuple[str, ...], options: Any) -> dict[str
     if not {"pole", "inverse-pole", "odf"} & set(wanted):
         return {}
     from microgen.stats import texture_plots as draw
-    from microgen.stats.texture import ODF, phase_orientations
+    from microgen.stats.texture import ODF, phase_orientations, texture_phase
 
-    orientation, crystal = phase_orientations(structure, options["phase"])
+    phase = texture_phase(structure, options["phase"])
+    orientation, crystal = phase_orientations(structure, phase)
     odf = ODF(orientation, crystal, options["halfwidth_deg"])
     planes = options["planes"] or _DEFAULT_PLANES[_family(crystal.laue)]
     return {
-        "pole": lambda: draw.pole_figures(odf, planes, projection=options["projection"]),
-        "inverse-pole": lambda: draw.inverse_pole_figures(odf, projection=options["projection"]),
-        "odf": lambda: draw.odf_sections(odf),
+        "pole": lambda: draw.pole_figures(odf, planes, projection=options["projection"], phase=phase),
+        "inverse-pole": lambda: draw.inverse_pole_figures(odf, projection=options["projection"], phase=phase),
+        "odf": lambda: draw.odf_sections(odf, phase=phase),
     }
 
 

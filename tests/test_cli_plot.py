@@ -137,6 +137,44 @@ def test_slice_of_a_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert plot(capsys, path, tmp_path / "out", "--kind", "grain", "--slice", 2)[0] == 3
 
 
+def test_volumes_have_diameters_of_balls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from microgen.cli.plot import _diameters_um
+
+    blocks = np.ones((8, 4, 4), np.int32)
+    blocks[4:] = 2
+    structure = Microstructure({"grain": blocks}, (0.5, 1, 2))
+    np.testing.assert_allclose(_diameters_um(structure, blocks, known=True), (6 * 64 / np.pi) ** (1 / 3))
+    path = tmp_path / "volume.h5"
+    write(path, structure)
+    code, result, err = plot(capsys, path, tmp_path / "out", "--dpi", 60)
+    assert code == 0
+    assert "--slice" in err  # maps need one
+    assert [Path(p).name for p in result["pictures"]] == ["volume_grain_size.png"]
+    write(tmp_path / "phase.h5", Microstructure({"phase": blocks}, (0.5, 1, 2), ("a", "b", "c")))
+    assert plot(capsys, tmp_path / "phase.h5", tmp_path / "none")[0] == 3, "nothing could be drawn"
+    assert not (tmp_path / "none").exists()
+
+
+def test_wrong_frames_and_absent_orientations_are_told_apart(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = plot(capsys, file, tmp_path / "out", "--kind", "phase", "--euler-frame", "sideways")
+    assert code == 3
+    assert "sideways" in err
+    path = tmp_path / "grains.h5"
+    write(path, Microstructure({"grain": GRAIN.astype(np.int32)}, (2.0, 1.0)))
+    code, _, err = plot(capsys, path, tmp_path / "out", "--kind", "ipf")
+    assert code == 3
+    assert "need orientations" in err
+
+
+def test_a_kind_and_a_field_of_one_name_are_two_pictures(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, result, _ = plot(capsys, file, tmp_path / "out", "--kind", "phase", "--field", "phase", "--dpi", 60)
+    assert {Path(p).name for p in result["pictures"]} == {"map_phase.png", "map_field_phase.png"}
+
+
 def test_micrograph_has_nothing_to_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gray.h5"
     write(path, Microstructure({"intensity": GRAIN.astype(np.uint8)}, (1, 1)))

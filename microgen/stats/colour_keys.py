@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,16 @@ def by_symmetry(phases: Sequence[tuple[str, Crystal]]) -> list[tuple[str, Crysta
     return [(", ".join(name for name, _ in members), members[0][1]) for members in groups.values()]
 
 
+def key_lines(names: str, crystal: Crystal) -> list[str]:
+    """Names of phases and their Laue group, in lines that fit beside a map.
+
+    >>> key_lines("austenite/austenite, ferrite/ferrite", Crystal("mmm"))
+    ['austenite/austenite,', 'ferrite/ferrite (mmm)']
+    """
+    *lines, last = textwrap.wrap(names, 22) or [""]
+    return [*lines, f"{last} ({laue_text(crystal)})"]
+
+
 def draw_keys(figure: Figure, groups: Sequence[tuple[str, Crystal]], left: float, top: float, about: str) -> float:
     """Draw the colour keys below one another; return the height where they end, in inches."""
     across, up = figure.get_size_inches()
@@ -32,7 +43,9 @@ def draw_keys(figure: Figure, groups: Sequence[tuple[str, Crystal]], left: float
     top -= 0.25
     size = min(1.1, max((top - 0.25) / max(len(groups), 1) - 0.65, 0.5))
     for names, crystal in groups:
-        figure.text(left / across, top / up, f"{names} ({laue_text(crystal)})", ha="left", va="top")
+        lines = key_lines(names, crystal)
+        figure.text(left / across, top / up, "\n".join(lines), ha="left", va="top")
+        top -= 0.15 * (len(lines) - 1)
         draw_key(place(figure, left + 0.15, top - 0.35 - size, 1.2, size), crystal)
         top -= size + 0.65
     return top

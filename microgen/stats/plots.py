@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Crystal, InputError, Microstructure
-from microgen.stats.colour_keys import by_symmetry, draw_key, draw_keys, laue_text
+from microgen.stats.colour_keys import by_symmetry, draw_key, draw_keys, key_lines, laue_text
 from microgen.stats.drawing import (
     INK,
     NOT_INDEXED,
@@ -88,7 +88,8 @@ def ipf_map(
         picture[there] = ipf_colours(m["orientation"][there], _crystal(m, name), direction=direction)
     groups = by_symmetry([(name, m.crystals[name]) for _, name in shown])
     with styled():
-        figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75, least_in=0.55 + 1.45 * len(groups))
+        least = 0.55 + sum(1.3 + 0.15 * len(key_lines(names, crystal)) for names, crystal in groups)
+        figure, axis, top = map_sheet(m.shape, m.spacing, side_in=1.75, least_in=least)
         _show(axis, picture, m, grain)
         left = figure.get_size_inches()[0] - 1.7
         top = draw_keys(figure, groups, left, top, _direction_text(direction))
@@ -219,13 +220,15 @@ def disorientation_histogram(
     return figure
 
 
-def grain_size_histogram(diameters_um: Array, *, bins: int = 20) -> Figure:
-    """Draw the distribution of equivalent grain diameters by number and by area, and the log-normal one beside it.
+def grain_size_histogram(diameters_um: Array, *, bins: int = 20, ndim: int = 2) -> Figure:
+    """Draw the distribution of equivalent grain diameters by number and by size, and the log-normal one beside it.
 
     Parameters
     ----------
     diameters_um
-        Diameter in micrometres of the circle of the same area, one per grain.
+        Diameter in micrometres of the circle of the same area, one per grain; in volumes of the ball.
+    ndim
+        2: weighted by area, 3: by volume.
     """
     d = np.asarray(diameters_um, dtype=float)
     if d.size < 2 or not (d > 0).all():
@@ -238,9 +241,9 @@ def grain_size_histogram(diameters_um: Array, *, bins: int = 20) -> Figure:
 
         figure, axis = _chart()
         number = np.histogram(logs, edges)[0] / d.size * 100
-        area = np.histogram(logs, edges, weights=d**2)[0] / (d**2).sum() * 100
+        sized = np.histogram(logs, edges, weights=d**ndim)[0] / (d**ndim).sum() * 100
         axis.stairs(number, np.exp(edges), fill=True, color=PALETTE[0], alpha=0.45, label="by number")
-        axis.stairs(area, np.exp(edges), color=PALETTE[5], lw=1.2, label="by area")
+        axis.stairs(sized, np.exp(edges), color=PALETTE[5], lw=1.2, label="by area" if ndim == 2 else "by volume")
         if logs.std() > 0:
             x = np.linspace(edges[0], edges[-1], 200)
             bell = np.exp(-(((x - logs.mean()) / logs.std()) ** 2) / 2) / (logs.std() * np.sqrt(2 * np.pi))
@@ -258,7 +261,9 @@ def grain_size_histogram(diameters_um: Array, *, bins: int = 20) -> Figure:
 
 def _flat(microstructure: Microstructure) -> Microstructure:
     if microstructure.ndim != 2:
-        raise InputError("maps are drawn in two dimensions; take one slice of the volume first")
+        raise InputError(
+            "maps are drawn in two dimensions; take a slice of the volume (plot --slice N, in Python section)"
+        )
     return microstructure
 
 

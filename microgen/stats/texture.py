@@ -215,19 +215,28 @@ def phase_orientations(microstructure: Microstructure, phase: str | None = None)
     InputError
         If there are no orientations, no such phase, or its symmetry is unknown.
     """
-    known = [name for name in microstructure.phases if name in microstructure.crystals]
-    if not known:
-        raise InputError("no phase here has a known crystal symmetry; texture needs one")
-    numbers = microstructure["phase"] if "phase" in microstructure else np.zeros(microstructure.shape, int)
-    valid = indexed(microstructure)
-    where = {name: valid & (numbers == microstructure.phases.index(name)) for name in known}
-    name = phase or max(known, key=lambda n: int(where[n].sum()))
-    if name not in where:
-        raise InputError(f"no phase {name!r} with a known symmetry; there are {', '.join(known)}")
-    found = microstructure["orientation"][where[name]]
+    name = texture_phase(microstructure, phase)
+    found = microstructure["orientation"][_points_of(microstructure, name)]
     if not len(found):
         raise InputError(f"no point of phase {name!r} is indexed")
     return np.asarray(found, dtype=float), microstructure.crystals[name]
+
+
+def texture_phase(microstructure: Microstructure, phase: str | None = None) -> str:
+    """Return the name of the phase whose texture is meant: the one that is named, else the one of most points."""
+    known = [name for name in microstructure.phases if name in microstructure.crystals]
+    if not known:
+        raise InputError("no phase here has a known crystal symmetry; texture needs one")
+    if phase is not None and phase not in known:
+        raise InputError(f"no phase {phase!r} with a known symmetry; there are {', '.join(known)}")
+    return phase or max(known, key=lambda name: int(_points_of(microstructure, name).sum()))
+
+
+def _points_of(microstructure: Microstructure, name: str) -> NDArray[np.bool_]:
+    """Indexed points of a phase."""
+    numbers = microstructure["phase"] if "phase" in microstructure else np.zeros(microstructure.shape, int)
+    found: NDArray[np.bool_] = indexed(microstructure) & (numbers == microstructure.phases.index(name))
+    return found
 
 
 def _unit(directions: Float) -> Float:

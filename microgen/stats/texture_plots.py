@@ -29,7 +29,7 @@ _FULL = (-1.02, 1.02, -1.02, 1.02)
 _DISC_IN = 1.55
 
 
-def pole_figures(odf: ODF, planes: Sequence[str], *, projection: Projection = "equal-area") -> Figure:
+def pole_figures(odf: ODF, planes: Sequence[str], *, projection: Projection = "equal-area", phase: str = "") -> Figure:
     """Draw pole figures in multiples of random, side by side on one colour scale.
 
     Directions are drawn as one sees the section: x to the right, y down, the hemisphere towards the viewer. Poles are
@@ -41,6 +41,8 @@ def pole_figures(odf: ODF, planes: Sequence[str], *, projection: Projection = "e
         Orientations in the frame of the map.
     planes
         Miller indices, as in :func:`microgen.core.lattice.parse_indices`.
+    phase
+        Name written below.
     """
 
     def density(plane: str) -> Callable[[Array], Array]:
@@ -58,11 +60,16 @@ def pole_figures(odf: ODF, planes: Sequence[str], *, projection: Projection = "e
             axis.text(1.05, 0, "x", ha="left", va="center")
             axis.text(0, 1.05, "y", ha="center", va="top")
         _bar(figure, shown)
+        _name(figure, phase)
     return figure
 
 
 def inverse_pole_figures(
-    odf: ODF, directions: Sequence[str] = ("x", "y", "z"), *, projection: Projection = "equal-area"
+    odf: ODF,
+    directions: Sequence[str] = ("x", "y", "z"),
+    *,
+    projection: Projection = "equal-area",
+    phase: str = "",
 ) -> Figure:
     """Draw the density of sample directions in the fundamental sector of the crystal, in multiples of random."""
     edge = project(outline(odf.crystal), projection)
@@ -84,10 +91,13 @@ def inverse_pole_figures(
             _title(axis, f"∥ {name}", raster[inside], above=0.28)
             label_corners(axis, odf.crystal, projection=projection)
         _bar(figure, shown)
+        _name(figure, phase)
     return figure
 
 
-def odf_sections(odf: ODF, phi2_deg: Sequence[float] | None = None, *, step_deg: float = 5.0) -> Figure:
+def odf_sections(
+    odf: ODF, phi2_deg: Sequence[float] | None = None, *, step_deg: float = 5.0, phase: str = ""
+) -> Figure:
     """Draw sections of the orientation distribution function at constant phi2, in multiples of random.
 
     phi1 runs to the right from 0 to 360 degrees, Phi down from 0 to 90 (to 180 where the symmetry needs it). By default
@@ -119,6 +129,7 @@ def odf_sections(odf: ODF, phi2_deg: Sequence[float] | None = None, *, step_deg:
             axis.tick_params(labelbottom=number == len(sections) - 1)
         axis.set_xlabel("φ$_1$ / °")
         _bar(figure, shown)
+        _name(figure, phase)
     return figure
 
 
@@ -168,6 +179,12 @@ def _bar(figure: Figure, shown: Any) -> None:
     across, up = figure.get_size_inches()
     height = min(up - 0.95, 2.0)
     side_bar(figure, shown, "density / mrd", left=across - 0.62, bottom=0.42, height=height)
+
+
+def _name(figure: Figure, phase: str) -> None:
+    """Write the name of the phase into the lower left corner."""
+    across, up = figure.get_size_inches()
+    figure.text(0.05 / across, 0.05 / up, phase, ha="left", va="bottom")
 
 
 def _letter(laue: str) -> str:
