@@ -52,7 +52,7 @@ def inspect(
     path = Path(path)
     module = format_of(path)
     frame = known_frame(euler_frame)
-    options = Options(None, MAX_PIXELS, dataset, shape_of(raw_shape), raw_dtype, frame)
+    options = Options(None, MAX_PIXELS, dataset, shape_of(raw_shape), raw_dtype)
     with reading(path):
         recording: Recording = module.read(path, options)
         facts = {"file": str(path), "sha256": files.sha256(path), "format": module.__name__.rpartition(".")[2]}

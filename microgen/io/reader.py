@@ -91,8 +91,8 @@ def read(
     """
     path = Path(path)
     module = format_of(path)
-    wishes = _Wishes(pixel_size_um, crop_bottom, colour, euler_frame)
-    options = Options(volume, max_pixels, dataset, shape_of(raw_shape), raw_dtype, known_frame(euler_frame))
+    wishes = _Wishes(pixel_size_um, crop_bottom, colour, known_frame(euler_frame))
+    options = Options(volume, max_pixels, dataset, shape_of(raw_shape), raw_dtype)
     with reading(path):
         if path.is_dir():
             raise InputError(f"{path} is a folder; list its files with find_inputs")

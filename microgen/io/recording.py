@@ -31,8 +31,6 @@ class Options:
         Path of the array inside an HDF5 file, for files that hold several.
     raw_shape, raw_dtype
         Grid ``(Y, X)`` or ``(Z, Y, X)`` and numpy type of a file of bare numbers.
-    euler_frame
-        Frame of the Euler angles where the caller knows better than the file; :func:`microgen.io.read` applies it.
     """
 
     volume: bool | None = None
@@ -40,7 +38,6 @@ class Options:
     dataset: str | None = None
     raw_shape: tuple[int, ...] | None = None
     raw_dtype: str | None = None
-    euler_frame: str | None = None
 
 
 @dataclass(frozen=True)
