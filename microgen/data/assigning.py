@@ -122,7 +122,7 @@ def _specimens(gathered: Gathered, rule: str, held_out: float, say: Say) -> dict
         r'for example ten pages each with --specimen "#(\d\d\d)"'
     )
     gathered.warnings.append(message)
-    say(message)
+    say(f"{message}; if the pages are slices of one volume, pass --volume")
     return specimens({name: name for name in files}, gathered.overlaps, rule)
 
 

@@ -10,8 +10,15 @@ from microgen.core import InputError, Microstructure
 from microgen.data.fingerprint import image_fingerprint, summary
 from microgen.data.overlap import Overlap, View, content, copies, find_overlaps
 from microgen.data.sources import Inputs, Source
+from microgen.stats.interpret import distinct
 
 Say = Callable[[str], None]
+
+SEAM = (
+    "phases are learned on one scale, in the order of their numbers: between the first and the third a model draws a "
+    "thin seam of the second"
+)
+"""What is said of more than two phases."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class _Notes:
     contents: dict[str, str] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    phases: int = 0
 
     def take(self, name: str, m: Microstructure, learned: str) -> None:
         """Describe one image."""
@@ -61,6 +69,8 @@ class _Notes:
             self.views[digest] = View.of(name, values, m.spacing)
         self.contents[name] = digest
         self.scalars.append(m.scalars)
+        if learned == "phase":
+            self.phases = max(self.phases, len(distinct(values)))
         self.warnings += list(m.source.get("warnings", ()))
 
 
@@ -100,5 +110,7 @@ def gather(found: Inputs, wanted: str | None, *, skip_bad: bool, say: Say) -> Ga
     overlaps = copies(notes.contents, len(notes.reports[0]["shape"]))
     overlaps += find_overlaps(list(notes.views.values()), warn=warn)
     learned = next(iter(sources.values())).learned
+    if learned == "phase" and notes.phases > 2:
+        say(SEAM)
     fingerprint = summary(notes.reports, overlaps, learned)
     return Gathered(sources, fingerprint, overlaps, notes.scalars, left_out, notes.warnings)

@@ -29,6 +29,13 @@ REFERENCE_RATE_3D = 10.7
 """The same of 48 x 48 x 48 voxels and the network for volumes."""
 
 
+BYTES_FIXED = 0.6e9
+BYTES_VOXEL = 16.0
+BYTES_ACTIVATION = 105.0
+"""Peak memory of training on volumes: of the libraries, by voxel of the volumes, by activation of a residual block and
+crop; measured."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """A plan and the reasons for its values, by dotted key."""
@@ -77,6 +84,9 @@ def make_plan(fingerprint: Mapping[str, Any]) -> Planned:
         "data.augment": "the data look the same under these, and under no others",
         "data.skip": "too small for a patch, or their pixels are too large" if skip else "none",
     }
+    if ndim == 3:
+        gigabytes = estimate_memory_gb(model, train, data, fingerprint["images"])
+        reasons["train.batch"] = f"training takes about {gigabytes:.2g} GB of memory"
     return Planned(Plan(data=data, model=model, train=train), reasons)
 
 
@@ -125,6 +135,17 @@ def estimate_minutes(model: ModelPlan, train: TrainPlan, data: DataPlan, ndim: i
     rate, side, usual = (REFERENCE_RATE, 64, ModelPlan()) if ndim == 2 else (REFERENCE_RATE_3D, 48, VOLUME_MODEL)
     cost = _cost(model, data.patch_px, ndim) / _cost(usual, side, ndim)
     return float(f"{train.images * cost / rate / 60:.2g}")
+
+
+def estimate_memory_gb(
+    model: ModelPlan, train: TrainPlan, data: DataPlan, images: Iterable[Mapping[str, Any]]
+) -> float:
+    """Peak memory of training on volumes on a CPU in gigabytes: the libraries, the volumes, the activations."""
+    extents = [i["extent_um"] for i in images if i["name"] not in data.skip]
+    voxels = sum(float(np.prod(extent)) for extent in extents) / data.spacing_um**3
+    sides = [data.patch_px / model.fold / 2**level for level in range(len(model.channels))]
+    activations = sum(model.blocks * c * side**3 for c, side in zip(model.channels, sides, strict=True))
+    return float(BYTES_FIXED + BYTES_VOXEL * voxels + BYTES_ACTIVATION * train.batch * activations) / 1e9
 
 
 def _cost(model: ModelPlan, side: int, ndim: int) -> float:

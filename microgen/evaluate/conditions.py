@@ -41,6 +41,8 @@ def with_boundary(picture: Microstructure, polarity: Polarity | None) -> Microst
 
 def measurable(name: str, picture: Microstructure) -> bool:
     """Whether a condition can be measured on the fields of a picture."""
+    if name == "grain_size_um" and "boundary" in picture:
+        return True
     measure = MEASURES.get(name)
     return measure is not None and measure.field in picture and picture.ndim in measure.ndim
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
-from microgen.data.resample import CATEGORICAL, resample
+from microgen.data.resample import resample_field
 
 Indices = NDArray[np.int64]
 Values = NDArray[Any]
@@ -75,7 +75,7 @@ def to_spacing(picture: Microstructure, spacing: tuple[float, ...]) -> Microstru
 
 
 def _resampled(name: str, values: Values, spacing: tuple[float, ...], target_um: float) -> Values:
-    out = resample(values, spacing, target_um, categorical=name in CATEGORICAL)
+    out = resample_field(name, values, spacing, target_um)
     return np.rint(out).astype(values.dtype) if values.dtype.kind in "bui" else out
 
 
