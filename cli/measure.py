@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,18 @@ def command(
     kept = None if curves else set(names)
     meaning = {"threshold": threshold, "labels": labels, "names": phase_names}
     reading |= {"crop_bottom": crop_bottom, "volume": volume or None}
+
+    def read(path: Path) -> list[Any]:
+        return [_volume(inputs, sizes, crop_bottom)] if slices else _read(path, sizes, reading)
+
+    # a picture may lack a phase, and the others still have their own numbers and names
+    values = _label_values(one for path in files for one in read(path)) if labels == "phase" else None
+    wanted = phase if phase is not None or values is None else {1: 0, 2: 1}.get(len(values), range(len(values)))
     found, pictures = [], []
     for number, path in enumerate(files, 1):
         say(f"{number}/{len(files)}  {path}")
-        read = [_volume(inputs, sizes, crop_bottom)] if slices else _read(path, sizes, reading)
-        for structure in (_meant(path, one, **meaning) for one in read):
-            measured = stats.measure(structure, names or None, phase=phase, periodic=periodic)
+        for structure in (_meant(path, one, **meaning, values=values) for one in read(path)):
+            measured = stats.measure(structure, names or None, phase=wanted, periodic=periodic)
             found.append(measured)
             pictures.append(_picture(path, structure, measured, pixels=pixels, curves=kept))
     result: dict[str, Any] = {"pictures": pictures}
@@ -104,7 +111,14 @@ def _volume(inputs: tuple[Path, ...], sizes: Any, crop_bottom: int | None) -> An
     return read_slices(source, pixel_size_um=size, crop_bottom=crop_bottom)
 
 
-def _meant(path: Path, structure: Any, *, threshold: Any, labels: Any, names: tuple[str, ...]) -> Any:
+def _label_values(structures: Iterable[Any]) -> list[int]:
+    """Values that occur in any of several pictures."""
+    from microgen.stats.interpret import distinct
+
+    return sorted({int(value) for one in structures if "intensity" in one for value in distinct(one["intensity"])})
+
+
+def _meant(path: Path, structure: Any, *, threshold: Any, labels: Any, names: tuple[str, ...], values: Any) -> Any:
     """Give the values the meaning that was asked for."""
     from microgen.core import InputError
     from microgen.stats.interpret import labelled, thresholded
@@ -114,7 +128,7 @@ def _meant(path: Path, structure: Any, *, threshold: Any, labels: Any, names: tu
     try:
         if threshold is not None:
             return thresholded(structure, threshold)
-        return labelled(structure, labels, names=names) if labels else structure
+        return labelled(structure, labels, names=names, values=values) if labels else structure
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -141,7 +141,7 @@ def test_wrong_usage_is_code_2(folder: Path, wrong: tuple[str, ...]) -> None:
         (("--pixel-size-um", 0), "positive number of micrometres"),
         (("--pixel-size-um", 1, "--pixel-size-um", "*.tif=0.5"), "matches none"),
         (("--pixel-size-um", 1, "--only", "s3x"), "no descriptor"),
-        (("--pixel-size-um", 1, "--only", "phase_fraction"), "phase_fraction needs phase"),
+        (("--pixel-size-um", 1, "--only", "phase_fraction"), "phase_fraction is measured on phases"),
         (("--pixel-size-um", 1, "--threshold", 999), "0.png: .*one phase empty"),
     ],
 )
@@ -228,3 +228,31 @@ def test_slices_and_names_that_do_not_fit_are_refused(tmp_path: Path, sponge: An
         run(tmp_path / "v.npy", "--pixels", "--labels", "phase", "--phase-names", "a,b")
     with pytest.raises(InputError, match="do not know their distance"):
         run(tmp_path, "--slices")
+
+
+def test_pictures_that_lack_a_phase_keep_the_numbers_of_the_others(tmp_path: Path) -> None:
+    every, two, one = np.arange(3).repeat(300).reshape(30, 30), np.ones((30, 30)), np.ones((30, 30))
+    two[:10] = 2
+    for name, labels in (("a", every), ("b", two), ("c", one)):
+        Image.fromarray(labels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    result = run(tmp_path, "--pixels", "--labels", "phase", "--phase-names", "x,y,z", "--only", "phase_fraction")
+    found = [{k: v["value"] for k, v in picture["descriptors"].items()} for picture in result["pictures"]]
+    names = [f"phase_fraction:{phase}" for phase in "xyz"]
+    third = 1 / 3
+    expected = [[third, third, third], [0, 2 * third, third], [0, 1, 0]]
+    np.testing.assert_allclose([[picture[name] for name in names] for picture in found], expected)
+    np.testing.assert_allclose([result["pooled"][name]["value"] for name in names], np.mean(expected, axis=0))
+
+
+def test_a_picture_of_one_label_is_all_of_that_phase(tmp_path: Path) -> None:
+    Image.fromarray(np.full((30, 30), 7, np.uint8)).save(tmp_path / "one.png")
+    result = run(tmp_path / "one.png", "--pixels", "--labels", "phase", "--only", "phase_fraction")
+    assert result["pictures"][0]["descriptors"]["phase_fraction"]["value"] == 1
+
+
+def test_gray_volumes_say_how_to_get_phases(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).integers(0, 255, (12, 12, 12), dtype=np.uint8))
+    with pytest.raises(InputError, match=r"phase_fraction is measured on phases.*--threshold or --labels"):
+        run(tmp_path / "v.npy", "--pixels", "--only", "phase_fraction")
+    with pytest.raises(InputError, match="orientation_deg is not defined for volumes"):
+        run(tmp_path / "v.npy", "--pixels", "--only", "orientation_deg")

@@ -278,7 +278,7 @@ def test_grains_of_a_masked_picture_are_those_of_the_crop() -> None:
     ("names", "words"),
     [
         (["chord_length"], "did you mean 'chord_length_um'"),
-        (["astm_g"], "astm_g needs grains"),
+        (["astm_g"], "astm_g is measured on grains"),
         (["nonsense"], "no descriptor"),
     ],
 )

@@ -58,7 +58,11 @@ def thresholded(microstructure: Microstructure, threshold: float | Literal["otsu
 
 
 def labelled(
-    microstructure: Microstructure, kind: Literal["phase", "grain"], *, names: Sequence[str] = ()
+    microstructure: Microstructure,
+    kind: Literal["phase", "grain"],
+    *,
+    names: Sequence[str] = (),
+    values: Sequence[int] | None = None,
 ) -> Microstructure:
     """Take the values of a picture as labels.
 
@@ -71,11 +75,13 @@ def labelled(
         grain, 0 is boundary.
     names
         Other names of the phases, in ascending order of their values.
+    values
+        Values of all phases, where this is one of several pictures and may lack some; by default those that occur.
 
     Raises
     ------
     InputError
-        For fractions, negative grains, too many phases, or not one name for each.
+        For fractions, negative grains, too many phases, not one name for each, or a value that is not among `values`.
 
     Examples
     --------
@@ -88,15 +94,18 @@ def labelled(
         if labels.min() < 0:
             raise InputError(f"grain labels start at 0, got {labels.min()}")
         return _replaced(microstructure, "grain", labels, (), dict(microstructure.scalars))
-    values = distinct(labels)
-    if len(values) > MOST_PHASES:
-        raise InputError(f"{len(values)} different values are gray values, not phases; split them with a threshold")
-    if names and len(names) != len(values):
-        raise InputError(f"{len(names)} names are given for {len(values)} phases, the values {_listed(values)}")
+    present = distinct(labels)
+    known = present if values is None else np.unique(values)
+    if len(known) > MOST_PHASES:
+        raise InputError(f"{len(known)} different values are gray values, not phases; split them with a threshold")
+    if not np.isin(present, known).all():
+        raise InputError(f"the values {_listed(present)} are not all among those of the phases, {_listed(known)}")
+    if names and len(names) != len(known):
+        raise InputError(f"{len(names)} names are given for {len(known)} phases, the values {_listed(known)}")
     phase = np.zeros(labels.shape, dtype=np.uint8)
     for layer, found in zip(labels, phase, strict=True):
-        found[...] = np.searchsorted(values, layer)
-    named = tuple(names) or tuple(map(str, values.tolist()))
+        found[...] = np.searchsorted(known, layer)
+    named = tuple(names) or tuple(map(str, known.tolist()))
     return _replaced(microstructure, "phase", phase, named, dict(microstructure.scalars))
 
 

@@ -103,9 +103,20 @@ def _wanted(names: Iterable[str] | None, views: Views) -> list[str]:
             near = difflib.get_close_matches(name, DESCRIPTORS, n=1)
             raise InputError(f"no descriptor {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         if name not in known:
-            fields = ", ".join(views.microstructure.fields)
-            raise InputError(f"{name} needs {DESCRIPTORS[name].needs[0]} data, and here is only {fields}")
+            raise InputError(_inapplicable(name, views))
     return wanted
+
+
+def _inapplicable(name: str, views: Views) -> str:
+    """Why a descriptor is not for these fields, and what to do."""
+    m, descriptor = views.microstructure, DESCRIPTORS[name]
+    if m.ndim not in descriptor.dims:
+        return f"{name} is not defined for {'volumes' if m.ndim == 3 else 'pictures'}"
+    lacking = next(need for need in descriptor.needs if not views.has(need))
+    what = {"phase_points": "phases", "phase": "phases", "indexed": "orientation maps"}.get(lacking, lacking)
+    gray = "intensity" in m and lacking in ("phase_points", "phase", "region", "grains")
+    advice = "; say what the values mean with --threshold or --labels (microgen.stats.interpret)" if gray else ""
+    return f"{name} is measured on {what}, and here is only {', '.join(m.fields)}{advice}"
 
 
 def _applicable(views: Views) -> list[str]:
