@@ -266,6 +266,19 @@ def test_stacks_of_imagej_and_ome_keep_their_distance_of_slices(tmp_path: Path) 
         assert [page.spacing for page in read(tmp_path / name)] == [pytest.approx((0.5, 0.25))] * 4
 
 
+def test_hyperstacks_are_no_volume(tmp_path: Path) -> None:
+    """Their pages go through channels or frames too, which would become slices."""
+    stack = RNG.integers(0, 255, (4, 3, 5, 6), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
+    tifffile.imwrite(tmp_path / "b.ome.tif", stack, ome=True, metadata={"axes": "TZYX"}, photometric="minisblack")
+    for name, held in (("a.tif", "3 channels and 4 slices"), ("b.ome.tif", "3 slices and 4 frames")):
+        with pytest.raises(InputError, match=f"has {held}, which are not the slices of one volume"):
+            read(tmp_path / name, volume=True, pixel_size_um=1)
+        assert len(read(tmp_path / name, pixel_size_um=1)) == 12
+    tifffile.imwrite(tmp_path / "c.tif", VOLUME, imagej=True, metadata={"axes": "TYX"})
+    assert read(tmp_path / "c.tif", volume=True, pixel_size_um=1)[0].shape == VOLUME.shape, "one axis is enough"
+
+
 def test_one_page_and_coloured_stacks(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", VOLUME[0])
     (m,) = read(tmp_path / "a.tif", volume=True, pixel_size_um=(3, 2, 1))

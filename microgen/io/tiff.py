@@ -52,12 +52,12 @@ def read(path: Path, options: Options) -> Recording:
         sizes, bar = _find_scale(tif.pages[0])
         arrays = [_decode(path, index, page) for index, page in pages]
         depth = max(_depth(page) for _, page in pages)
-        texts = _own_texts(tif)
+        texts, axes = _own_texts(tif), vendor.stack_axes(_tag(tif.pages[0], vendor.DESCRIPTION))
     if not arrays:
         raise InputError("holds no full-size picture")
     own_volume = own.parse(texts, (len(arrays), *arrays[0].shape))
     if options.volume or (options.volume is None and own_volume is not None):
-        return Recording((_stack(arrays),), "volume", depth, sizes, bar, own_volume)
+        return Recording((_stack(arrays, axes),), "volume", depth, sizes, bar, own_volume)
     return Recording(tuple(arrays), "picture", depth, sizes, bar, own.parse(texts, arrays[0].shape))
 
 
@@ -110,7 +110,10 @@ def _find_scale(page: Any) -> tuple[tuple[PixelSize, ...], int]:
     return sizes, vendor.find_bar(tags, shape) if code == 1 else 0
 
 
-def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+def _stack(arrays: list[NDArray[Any]], axes: Mapping[str, int]) -> NDArray[Any]:
+    if len(axes) > 1 and arrays[0].ndim == 2:
+        held = " and ".join(f"{length} {name}" for name, length in axes.items())
+        raise InputError(f"has {held}, which are not the slices of one volume; save one channel and frame as a stack")
     if len({(a.shape, a.dtype) for a in arrays}) > 1:
         raise InputError("has pages of different size or type, which make no volume")
     if arrays[0].ndim == 2:

@@ -17,6 +17,8 @@ Tags = Mapping[int, Any]
 Shape = tuple[int, int]
 Sizes = tuple[PixelSize, ...]
 
+_STACKED = ("channels", "slices", "frames")
+
 DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 270, 282, 283, 296
 ZEISS, FEI_SFEG, FEI_HELIOS, TESCAN = 34118, 34680, 34682, 50431
 
@@ -99,6 +101,21 @@ def ome(tags: Tags, shape: Shape) -> Sizes:
         return ()
     z, y, x = (_ome_axis(pixels.attrib, axis) for axis in "ZYX")
     return sized((z, y, x) if z else (y, x), "OME-XML PhysicalSizeX", "high")
+
+
+def stack_axes(description: Any) -> dict[str, int]:
+    """Lengths of the axes along which OME and ImageJ line up the pages of a file, those longer than 1.
+
+    >>> stack_axes("ImageJ=1.53t\\nimages=20\\nchannels=2\\nslices=10\\n")
+    {'channels': 2, 'slices': 10}
+    """
+    stated: Mapping[str, str | None] = {}
+    if (pixels := next(_ome_nodes(description, "Pixels"), None)) is not None:
+        stated = {name: pixels.get(f"Size{axis}") for name, axis in zip(_STACKED, "CZT", strict=True)}
+    elif _text(description).startswith("ImageJ="):
+        stated = {name: _ini_value(_text(description), name) for name in _STACKED}
+    lengths = {name: int(text) for name, text in stated.items() if text and text.isdecimal() and len(text) < 10}
+    return {name: length for name, length in lengths.items() if length > 1}
 
 
 def ome_comment(description: Any, namespace: str) -> str | None:
