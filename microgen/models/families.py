@@ -14,17 +14,26 @@ generate(model, seeds, condition, shape, options)
 
 What a family may have besides:
 
-STEPWISE
-    False where a sample is made in one pass; its check is :func:`microgen.models.options.in_one_pass`.
-FIXED_SIZE
-    True where samples have the size of a training patch and no other.
+TRAIN
+    Settings of the training loop (:class:`microgen.train.config.TrainConfig`) that suit it better than those of a plan
+    made for another family.
+CONDITIONAL
+    False where it cannot be asked for anything; the conditions of the plan are then left out.
+build_trained(config, *, codec, conditions), kept(trained)
+    The network that is trained, where that is more than the model, and the part of it that is the model.
+make_optimizers(net, learning_rate)
+    Optimisers by name, where there are several.
+judge(state, batch)
+    The numbers taken on held-out patches, among them ``"loss"``, where that is not the loss of a step.
+remark(values)
+    One sentence for the user about the mean numbers of a line of the log, or None.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import diffusion
+from microgen.models import diffusion, vae
 
-FAMILIES: dict[str, ModuleType] = {"diffusion": diffusion}
+FAMILIES: dict[str, ModuleType] = {"diffusion": diffusion, "vae": vae}
 """Families by name."""
