@@ -19,7 +19,7 @@ TRAIN
     made for another family.
 CONDITIONAL
     False where it cannot be asked for anything; the conditions of the plan are then left out.
-build_trained(config, *, codec, conditions), kept(trained)
+build_trained(config, *, codec, conditions), model_of(trained)
     The network that is trained, where that is more than the model, and the part of it that is the model.
 make_optimizers(net, learning_rate)
     Optimisers by name, where there are several.

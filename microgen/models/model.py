@@ -35,8 +35,6 @@ class Request:
         Kind of device.
     batch
         Samples in work at a time; on a GPU it decides about the last bits and is always set.
-    stepwise
-        Whether samples are made in steps; elsewhere sampler, schedule and steps mean nothing and are not written down.
     """
 
     condition: Condition
@@ -45,7 +43,6 @@ class Request:
     precision: str
     device: str
     batch: int | None = None
-    stepwise: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form for recipes: ``options`` are those of :meth:`Model.sample`; maps are named by hash."""
@@ -60,11 +57,6 @@ class Request:
             "device": self.device,
             **({"batch": self.batch} if self.batch and self.device != "cpu" else {}),
         }
-
-    def _steps(self) -> dict[str, Any]:
-        preset = self.options.resolved()
-        resolved = {"sampler": preset.sampler, "schedule": preset.schedule, "steps": preset.steps}
-        return {"preset": self.options.preset, **resolved}
 
 
 @dataclass(frozen=True, eq=False)

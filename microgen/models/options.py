@@ -170,23 +170,6 @@ def fitted(options: SampleOptions, precondition: Preconditioning) -> SampleOptio
     return options
 
 
-def in_one_pass(options: SampleOptions) -> SampleOptions:
-    """Return the options of a family that makes a sample in one pass of its network: precision is all it can be told.
-
-    Raises
-    ------
-    InputError
-        For options that only mean something where a sample is made in steps.
-    """
-    told = options.model_dump(exclude_defaults=True).keys() - {"precision", "preset"}
-    if options.preset not in ("standard", "fast"):  # which previews ask for: there is nothing to save here
-        told |= {"preset"}
-    if told:
-        names = ", ".join(sorted(told))
-        raise InputError(f"this model makes a sample in one pass of its network; leave out {names}")
-    return SampleOptions(precision=options.precision)
-
-
 def resolve_precision(wanted: str, device: torch.device) -> Literal["fp32", "bf16"]:
     """Turn ``"auto"`` into ``"bf16"`` where `device` has that in hardware, else ``"fp32"``."""
     if wanted != "auto":

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Family(Protocol):
     """The part of a model family that the loop needs; a family module is one.
 
-    A family may also have ``make_optimizers(net, learning_rate) -> dict[str, Optimizer]``.
+    What a family may have besides is in :mod:`microgen.models.families`.
     """
 
     def train_step(self, state: Any, batch: dict[str, Any], step: int) -> dict[str, Tensor]:

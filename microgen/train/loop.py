@@ -81,7 +81,7 @@ class Trainer:
         self._sync_every = 1 if fabric.device.type == "cpu" else 10
         self._session = self._saved_at = self._save_cost = 0.0
         self._judged: Batch | None = None
-        self._stop, self._warm, self._best_is_new = 0, False, False
+        self._stop, self._warm, self._best_is_new, self._remarked = 0, False, False, False
 
     # The course of a run
 
@@ -271,16 +271,25 @@ class Trainer:
         self.counters.latest["loss"] = means["loss"]
         rate = next(iter(self.state.optimizers.values())).param_groups[0]["lr"]
         self.log.write("train", self.counters.images, {**means, "learning_rate": rate})
+        self._remark(means)
+
+    def _remark(self, means: Mapping[str, float]) -> None:
+        """Say what the family has to say about these numbers: when it begins, and at the end of the run."""
+        remark = getattr(self.job.family, "remark", None)
+        sentence = remark(means) if remark else None
+        if sentence and (self.counters.finished or not self._remarked):
+            self.line.say(f"after {self.counters.images} images: {sentence}")
+        self._remarked = bool(sentence)
 
     @torch.no_grad()
     def _validate(self) -> bool:
         """Take the loss of the averaged network on held-out patches, always with the same noise."""
-        loss = float(self._mean_over_processes(self._held_out_loss()))
-        if not math.isfinite(loss):
+        values = {name: float(self._mean_over_processes(value)) for name, value in self._held_out().items()}
+        if not all(map(math.isfinite, values.values())):
             return False
-        c = self.counters
-        c.latest["held_out_loss"] = loss
-        self.log.write("held_out", c.images, {"loss": loss})
+        c, loss = self.counters, values["loss"]
+        c.latest |= {f"held_out_{name}": value for name, value in values.items()}
+        self.log.write("held_out", c.images, values)
         if c.best is None or loss < c.best:
             c.best, c.best_images, c.stale = loss, c.images, 0
             self._best_is_new = True
@@ -291,16 +300,20 @@ class Trainer:
             c.stopped_early, c.total = True, c.images
         return True
 
-    def _held_out_loss(self) -> Tensor:
+    def _held_out(self) -> dict[str, Tensor]:
         seed, rank = self.config.seed, self.fabric.global_rank
         if self._judged is None and self.job.held_out is not None:
             count = math.ceil(self.config.validation_patches / self.fabric.world_size)
             self._judged = self._tensors(self.job.held_out.batch(rng(seed, rank, 0, _JUDGE), count))
         self._judge.generator.manual_seed(step_seed(seed, rank, 0, _JUDGE))
-        loss = torch.zeros((), device=self.fabric.device)
+        if judge := getattr(self.job.family, "judge", None):  # it compares sets, so it is given the whole of one
+            judged: dict[str, Tensor] = judge(self._judge, self._to_device(self._judged))
+            return judged
+        losses: dict[str, Tensor] = {}
         for share, part in pieces(self._judged or {}, self.counters.micro):
-            loss += share * self.job.family.train_step(self._judge, self._to_device(part), 0)["loss"]
-        return loss
+            for name, value in self.job.family.train_step(self._judge, self._to_device(part), 0).items():
+                losses[name] = share * value + losses.get(name, 0.0)
+        return losses
 
     def _draw(self) -> None:
         if self.main and self.job.preview is not None:
@@ -341,7 +354,7 @@ class Trainer:
         if self.main and self.job.write_model is not None:
             chosen = self.job.held_out is not None and (name == "best.safetensors" or self.config.patience > 0)
             # not the loss of the last lines of the log: it depends on how often they are written
-            judged = {name: value for name, value in self.counters.latest.items() if name == "held_out_loss"}
+            judged = {name: value for name, value in self.counters.latest.items() if name.startswith("held_out_")}
             facts = {"images": self.counters.images, **judged, "chosen_on_held_out": chosen}
             self.job.write_model(self.run / name, self.average, facts)
 

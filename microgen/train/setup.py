@@ -72,11 +72,14 @@ def resolve(data: Path, *, plan: Plan | Path | None, settings: Iterable[str] = (
         plan = read_plan(plan or plan_path(data))
     mine, theirs = _sorted_settings(settings)
     changed = validate(Plan, merge(plan.model_dump(), theirs), where="settings")
+    suited: Mapping[str, Any] = getattr(FAMILIES.get(changed.model.family), "TRAIN", {})
+    if changed.model.family != plan.model.family:
+        changed = _suited(changed, suited, said=merge({}, theirs).get("train", {}))
     table = {k: v for k, v in changed.train.model_dump().items() if k in TrainConfig.model_fields.keys() - _ESTIMATES}
     chosen = merge({}, mine).get("train", {})
     if "minutes" in chosen and "images" not in chosen:
         table.pop("images", None)
-    train = validate(TrainConfig, {**table, **chosen}, where="train")
+    train = validate(TrainConfig, {**suited, **table, **chosen}, where="train")
     chosen = Settings(changed, train.model_copy(update={"precision": resolve_precision(train.precision)}))
     _ = chosen.family_config  # what the family does not understand is refused here
     return chosen
@@ -86,18 +89,20 @@ def make_job(data: Path, settings: Settings, *, provenance: Mapping[str, Any], s
     """Read the data set and build the network that the plan asks for."""
     dataset, plan = Dataset.open(data), settings.plan
     patches = Patches(dataset, plan, "train")
-    codec, conditions = make_codec(dataset, patches), patches.specs
+    family, codec = settings.family, make_codec(dataset, patches)
+    conditions = patches.specs if getattr(family, "CONDITIONAL", True) else []
+    build, model_of = getattr(family, "build_trained", family.build), getattr(family, "model_of", _all)
     config = settings.family_config.model_dump(mode="json")
     with torch.random.fork_rng([]):  # networks are made on the CPU, by its generator alone
         torch.default_generator.manual_seed(settings.train.seed)
-        net = settings.family.build(settings.family_config, codec=codec, conditions=conditions)
+        net = build(settings.family_config, codec=codec, conditions=conditions)
 
     def model(average: nn.Module, facts: Mapping[str, Any]) -> Model:
         made = recipe("train", **provenance, **facts)
-        return Model(plan.model.family, config, average, codec, conditions, patches.shape, made)
+        return Model(plan.model.family, config, model_of(average), codec, conditions, patches.shape, made)
 
     return Job(
-        family=settings.family,
+        family=family,
         net=net,
         encode=codec.encode,
         patches=patches,
@@ -117,6 +122,17 @@ def make_codec(dataset: Dataset, patches: Patches) -> Codec:
         low, high = max(low, np.iinfo(dtype).min), min(high, np.iinfo(dtype).max)
     spacing = (plan.data.spacing_um,) * first.ndim
     return Codec(plan.data.field, numbers["mean"], numbers["std"], low, high, dtype.name, spacing, first.phases)
+
+
+def _suited(plan: Plan, suited: Mapping[str, Any], *, said: Mapping[str, Any]) -> Plan:
+    """Put what suits a family in place of a ``[train]`` table that was made for another one, but for what was said."""
+    table = plan.train.model_dump()
+    usual = {key: value for key, value in suited.items() if key in table}
+    return validate(Plan, {**plan.model_dump(), "train": {**table, **usual, **said}}, where="settings")
+
+
+def _all(trained: nn.Module) -> nn.Module:
+    return trained
 
 
 def _held_out(dataset: Dataset, plan: Plan, say: Callable[[str], None]) -> Patches | None:
