@@ -119,7 +119,8 @@ def _jobs(inputs: tuple[Path, ...], out: Path, extension: str | None) -> list[tu
         return [(files[0], out)]
     if extension is None:
         raise click.UsageError(
-            f"there are {len(files)} inputs; say --to EXT, and OUTPUT will be a folder of such files"
+            f"there are {len(files)} inputs; say --to EXT, and OUTPUT will be a folder of such files,"
+            " or --slices if they are the slices of one volume"
         )
     end = f".{extension.lstrip('.')}"
     format_of(Path(f"x{end}"), writing=True)

@@ -73,6 +73,11 @@ def test_folder_with_nothing_to_read(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="holds nothing that can be read; known are"):
         find_inputs([tmp_path])
+    (tmp_path / "scan.raw").write_bytes(bytes(64))
+    with pytest.raises(
+        InputError, match=r"only bare numbers, whose grid no file tells: give the file .*scan\.raw by name"
+    ):
+        find_inputs([tmp_path])
 
 
 def test_named_files_must_exist_and_be_readable(tmp_path: Path) -> None:

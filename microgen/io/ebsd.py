@@ -203,7 +203,9 @@ def _unit(quaternions: Array) -> Array:
 def _check_radians(angles: Array, remarks: list[str]) -> None:
     largest = float(np.abs(angles).max())
     if largest > _LARGEST_ANGLE:
-        raise InputError(f"has an Euler angle of {largest:g}, which is no radian: the angles look like degrees")
+        raise InputError(
+            f"has an Euler angle of {largest:g}, which is no radian: the angles look like degrees; convert them"
+        )
     if float(angles[:, 1].max()) > np.pi + 1e-3 or float(angles[:, 1].min()) < -1e-3:
         remarks.append("some of the second Euler angles are outside 0 .. pi; they may not be Bunge's angles in radians")
 

@@ -64,7 +64,10 @@ def points(structure: Microstructure, *, frame: str, x_along: Literal["a", "a*"]
         If there are no orientations, the map is a volume, or a crystal cannot be turned to the vendor's axes.
     """
     if structure.ndim != 2 or "orientation" not in structure:
-        raise InputError("this format holds pictures with the field orientation; write .h5 or .dream3d for other ones")
+        raise InputError(
+            "this format holds pictures with the field orientation (synth gives it with --texture or --phases); "
+            "write .h5 or .dream3d for other ones"
+        )
     structure = with_x_along(structure, x_along)
     phase, phases = _phases(structure)
     if "mask" in structure:

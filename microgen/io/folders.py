@@ -66,6 +66,11 @@ def _scan_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     files = sorted(_visible_files(folder), key=lambda file: (natural_key(file.relative_to(folder)), str(file)))
     readable = [file for file in files if _is_readable(file)]
     if not readable:
+        bare = next((file for file in files if file.suffix.lower() in (".raw", ".bin")), None)
+        if bare:
+            raise InputError(
+                f"{folder} holds only bare numbers, whose grid no file tells: give the file {bare} by name"
+            )
         raise InputError(f"{folder} holds nothing that can be read; known are {', '.join(FORMATS)}")
     known = {*readable, *(beside for file in readable for beside in sidecars.beside(file))}
     return readable, [file for file in files if file not in known and file.name not in OWN]

@@ -75,7 +75,7 @@ def as_recording(path: Any, name: str, values: Array, options: Options, sizes: t
             return Recording((values,), "picture", depth, sizes)
         raise InputError(
             f"{path}: {name} has the shape {values.shape}, a colour picture or a thin volume; "
-            "pass volume=True if it is a volume"
+            "pass --volume (volume=True) if it is a volume"
         )
     if options.volume is False:
         return Recording(tuple(values), "picture", depth, sizes)

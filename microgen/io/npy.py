@@ -28,7 +28,7 @@ def read(path: Path, options: Options) -> Recording:
     if values.ndim == 3 and header is None and options.volume is None and values.shape[2] in (3, 4):
         raise InputError(
             f"has shape {values.shape}, a colour picture or a thin volume; "
-            "pass volume=True if it is a volume, else save one channel"
+            "pass --volume (volume=True) if it is a volume, else save one channel"
         )
     depth = 1 if values.dtype.kind == "b" else 8 * values.dtype.itemsize
     if values.ndim == 3 and options.volume is not False:

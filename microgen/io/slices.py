@@ -93,7 +93,7 @@ def _check_numbers(folder: Path, files: list[Path]) -> None:
         before, after = files[odd[0]], files[odd[0] + 1]
         raise InputError(
             f"{folder}: after {before.name} comes {after.name}, while numbers rise by {usual} elsewhere; a slice is "
-            "missing or does not belong here (in Python a list of files is read as it is)"
+            "missing or does not belong here (a list of files is read as it is)"
         )
 
 

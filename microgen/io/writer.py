@@ -92,5 +92,6 @@ def _only_field(structure: Microstructure, name: str | None) -> Microstructure:
     if name is None:
         name = "intensity" if "intensity" in structure else next(iter(structure.fields))
         if name != "intensity" and len(structure.fields) > 1:
-            raise InputError(f"this format holds one field of {', '.join(structure.fields)}; name it, or write .h5")
+            names = ", ".join(structure.fields)
+            raise InputError(f"this format holds one field of {names}; name it (--field NAME), or write .h5")
     return structure.replace(fields={name: structure[name]})
