@@ -30,7 +30,7 @@ def command(path: Path, **reading: Any) -> None:
     Example:  microgen info sample_00017.png
     """
     found = identify(path, **reading)
-    say(f"{path}: {_NAMES[found['kind']]}")
+    say(f"{path}: {_name(found)}")
     print_result(found)
 
 
@@ -50,6 +50,15 @@ _NAMES = {
     "report": "a report",
     "json": "a JSON file",
 }
+
+
+def _name(found: dict[str, Any]) -> str:
+    """What people call what was found."""
+    if found["kind"] != "image":
+        return _NAMES[found["kind"]]
+    if found.get("pages", 1) > 1:
+        return f"{found['pages']} pictures, or with --volume the slices of one volume"
+    return "a volume" if len(found["shape"]) == 3 else _NAMES["image"]
 
 
 def identify(path: Path, **reading: Any) -> dict[str, Any]:

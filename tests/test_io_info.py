@@ -125,3 +125,14 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
     code = "import sys; from microgen.cli import cli; cli(sys.argv[1:], standalone_mode=False); "
     command = [sys.executable, "-c", code + "print('torch' in sys.modules)", "info", str(tmp_path / "a.png")]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(("shape", "says"), [((3, 16, 16), "3 pictures, or with --volume"), ((16, 16), "a picture")])
+def test_stacks_are_told_from_pictures(shape: tuple[int, ...], says: str, tmp_path: Path) -> None:
+    import tifffile
+
+    from microgen.cli.info import command
+
+    pages = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack")
+    assert says in CliRunner().invoke(command, [str(tmp_path / "a.tif")]).stderr
