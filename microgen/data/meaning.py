@@ -101,9 +101,9 @@ def measured(m: Microstructure) -> dict[str, float]:
     """Numbers of a whole orientation map: grains, mean intercept, share not indexed, shares of the phases.
 
     >>> from microgen.core import Crystal
-    >>> fields = {"phase": np.ones((1, 6), int), "grain": np.array([[1, 1, 2, 2, 3, 3]])}
+    >>> fields = {"phase": np.ones((2, 6), int), "grain": np.array([[1, 1, 2, 2, 3, 3]] * 2)}
     >>> measured(Microstructure(fields, (1, 1), ("not indexed", "iron")))["mean_intercept_um"]
-    2.5
+    4.0
     """
     known = indexed(m)
     found = {
@@ -123,8 +123,8 @@ def grain_cells(m: Microstructure) -> NDArray[np.int64]:
 
     Points without a grain get the number of the nearest one, and then the one that most of their neighbours have.
 
-    >>> grain_cells(Microstructure({"grain": np.array([[1, 1, 0, 2]])}, (1, 1)))
-    array([[1, 1, 2, 2]])
+    >>> grain_cells(Microstructure({"grain": np.array([[1, 1, 0, 0, 2, 2]])}, (1, 1)))
+    array([[1, 1, 1, 2, 2, 2]])
     """
     if "grain" not in m:
         return label_grains(m["boundary"].astype(bool))
