@@ -67,12 +67,20 @@ def test_boundaries_of_poisson_voronoi_grains(ndim: int, side: int, count: int, 
     assert np.mean([f.neighbours.mean() for f in found]) == pytest.approx(6 if ndim == 2 else 15.54, rel=0.03)
 
 
+def test_boundaries_at_the_frame_are_as_long_as_inside() -> None:
+    """Next to the frame fewer steps cross a boundary; the sizes still add up to the length per area."""
+    found = grain_network(voronoi(4, (40, 50), 30), spacing=(0.5, 0.25))
+    assert found.size.sum() == pytest.approx(found.per_um * 40 * 0.5 * 50 * 0.25, rel=0.01)
+
+
 def test_triple_points_are_two_for_each_grain() -> None:
     """Euler: of a periodic tessellation of the plane with three edges at each vertex."""
     labels = voronoi(1, (300, 300), 150)
     parts = grains.label_grains(labels, periodic=True)
     found = triple_junctions_per_um2(labels, spacing=0.5, periodic=True) * labels.size * 0.25
     assert found == pytest.approx(2 * parts.max(), abs=6)
+    flat = triple_junctions_per_um2(labels, spacing=(1.0, 0.25), periodic=True)
+    assert flat * labels.size * 0.25 == pytest.approx(found)
     framed = [triple_junctions_per_um2(voronoi(s, (300, 300), 150), spacing=0.5) for s in range(4)]
     assert np.mean(framed) * labels.size * 0.25 == pytest.approx(300, rel=0.02)
 
@@ -97,6 +105,11 @@ def test_masks_and_points_without_grain_are_no_neighbours() -> None:
 
 
 # shapes
+
+
+def test_a_square_of_a_few_points_has_the_moments_of_a_square() -> None:
+    table = grain_table(bricks(3, 5), spacing=0.5)
+    np.testing.assert_allclose(table.axes_um, 4 * 1.5 / np.sqrt(12))  # second moment a^2 / 12
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 135])

@@ -161,6 +161,7 @@ def test_a_duplex_map_has_grains_of_each_phase_and_of_both() -> None:
     assert found["grain_size_um"].value == pytest.approx(2 / (1 / 6 + 1 / 10))
     assert found["grain_diameter_um:austenite"].n == 9
     assert found["grain_neighbours:ferrite"].value > 4
+    assert (found["grain_neighbours:austenite"].n, found["grain_neighbours:ferrite"].n) == (9, 25)
     assert found["kam_deg:austenite"].value == pytest.approx(3 * found["kam_deg:ferrite"].value, rel=0.05)
     assert "not_indexed_fraction" in found
     assert "not_indexed_fraction:ferrite" not in found
