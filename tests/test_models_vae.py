@@ -21,6 +21,7 @@ from microgen.core import Condition, ConditionSpec, InputError, Microstructure
 from microgen.data.dataset import Item, write_dataset
 from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan, plan_path, write_plan
 from microgen.models import Codec, Model, load_model, save_model, vae
+from microgen.models.conditions import encode_conditions
 from microgen.train import checkpoint
 from microgen.train.log import read_log
 from microgen.train.run import train
@@ -189,7 +190,7 @@ def test_one_batch_is_overfitted(latent: str, dims: int) -> None:
     first, last = found[0], found[-1]
     assert last["bits_per_pixel"] < first["bits_per_pixel"] - 1.5
     mean, _ = net.eval().encode(batch["x"])
-    told = vae.encode_conditions(net.conditions, batch["scalars"], {}, like=batch["x"])
+    told = encode_conditions(net.conditions, batch["scalars"], {}, like=batch["x"])
     error = (net.decode(mean, told.numbers, told.present) - batch["x"]).square().mean().detach()
     assert error < 0.1 * batch["x"].var()
     assert float(net.noise_std.detach()) == pytest.approx(math.sqrt(float(error)), rel=0.6)
