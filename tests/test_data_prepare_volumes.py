@@ -220,6 +220,7 @@ def test_the_plan_of_a_volume_is_small_and_says_what_it_takes(tmp_path: Path) ->
     images = Dataset.open(tmp_path / "set.h5").fingerprint["images"]
     memory = estimate_memory_gb(plan.model, plan.train, plan.data, images)
     assert 0.6 < memory < 1.0
+    assert result["memory_gb"] == pytest.approx(memory, rel=0.05)
     assert f"about {memory:.2g} GB of memory" in plan_path(tmp_path / "set.h5").read_text()
     more = plan.train.model_copy(update={"batch": 4 * plan.train.batch})
     assert estimate_memory_gb(plan.model, more, larger, images) > 2 * memory

@@ -16,8 +16,8 @@ from microgen.data.assigning import Assigned, assign, parts, specimens
 from microgen.data.dataset import VERSION, Dataset, write_dataset
 from microgen.data.gathering import Gathered, gather
 from microgen.data.meaning import Meaning
-from microgen.data.plan import fingerprint_path, origin, plan_path, write_plan
-from microgen.data.planning import Planned, make_plan, wanted_conditions, with_conditions
+from microgen.data.plan import Plan, fingerprint_path, origin, plan_path, write_plan
+from microgen.data.planning import Planned, estimate_memory_gb, make_plan, wanted_conditions, with_conditions
 from microgen.data.sources import Inputs, Reader
 
 __all__ = ["prepare", "specimens"]
@@ -242,8 +242,17 @@ def _result(out: Path, gathered: Gathered, assigned: Sequence[Assigned], planned
         "augment": list(plan.data.augment),
         "conditions": {name: [r.low, r.high] for name, r in plan.conditions.ranges.items()},
         "minutes": plan.train.minutes,
+        **_memory(plan, fingerprint),
         "warnings": gathered.warnings,
     }
+
+
+def _memory(plan: Plan, fingerprint: Mapping[str, Any]) -> dict[str, float]:
+    """Peak memory of training, of volumes: pictures take little."""
+    if fingerprint["ndim"] == 2:
+        return {}
+    gigabytes = estimate_memory_gb(plan.model, plan.train, plan.data, fingerprint["images"])
+    return {"memory_gb": float(f"{gigabytes:.2g}")}
 
 
 def _paths(out: Path) -> dict[str, str]:
