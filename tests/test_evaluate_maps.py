@@ -124,7 +124,7 @@ def test_a_report_on_maps() -> None:
     assert not {"differs"} & {good[name].verdict for name in wanted}
     assert bad["mean_intercept_um"].verdict == "differs"
     assert bad["disorientation_deg:ferrite"].verdict == "differs"
-    assert bad["disorientation_deg:ferrite"].ratio > 3 * bad["disorientation_deg:austenite"].ratio
+    assert bad["disorientation_deg:austenite"].verdict != "differs"
     assert good["astm_g:ferrite"].same_as == "mean_intercept_um:ferrite"
     assert REDUNDANT["astm_g"] == "mean_intercept_um"
 
