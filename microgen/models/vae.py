@@ -48,7 +48,7 @@ class Config(core_config.Config):
     latent_channels: PositiveInt = Field(4, description="map: numbers per place")
     beta: float = Field(1.0, ge=0, description="weight of the KL; 1 is the evidence lower bound")
     free_nats: float = Field(0.0, ge=0, description="KL per latent number below which nothing is gained")
-    kl_warmup_steps: int = Field(500, ge=0, description="steps over which the weight of the KL rises from 0")
+    kl_warmup_steps: int = Field(100, ge=0, description="steps over which the weight of the KL rises from 0")
     noise_std: float | None = Field(
         None, gt=0, description="spread around the decoded field, in its standard deviations; learned where absent"
     )
@@ -116,7 +116,8 @@ class Network(nn.Module):
     @property
     def noise_std(self) -> Tensor:
         """Spread around the decoded field, in encoded units."""
-        return (self.spread * _FAST).exp()
+        # learned fast, with a gradient that is small beside that of the weights: both are clipped together
+        return (self.spread / _FAST + (_FAST - 1 / _FAST) * self.spread.detach()).exp()
 
     def latent_shape(self, grid: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the latent of one field."""
