@@ -201,6 +201,14 @@ def test_a_picture_of_one_grain_gives_a_finite_lower_bound() -> None:
         grains.intercepts(np.ones((20, 40), dtype=int), spacing=0.5)
 
 
+def test_a_picture_one_pixel_high_has_lines_along_x_only() -> None:
+    line = np.array([[1, 1, 2, 2, 3, 3, 3]])
+    assert grains.mean_intercept_um(line, spacing=0.5) == pytest.approx(6 * 0.5 / 2)
+    assert grains.mean_intercept_um(line.T, spacing=0.5) == pytest.approx(6 * 0.5 / 2)
+    known = np.eye(4, 7, dtype=bool)  # no two neighbours of which both are known
+    assert grains.mean_intercept_um(np.repeat(line, 4, axis=0), spacing=1.0, mask=known) == 4 + 7
+
+
 @pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.ones(4, dtype=int), np.ones((4, 4), dtype=bool)])
 def test_unusable_pictures_are_refused(bad: NDArray[np.generic]) -> None:
     with pytest.raises(InputError):

@@ -77,6 +77,8 @@ def specific_surface(
     vectors = directions(inside.ndim)
     weights = direction_weights(vectors * step)
     counts = [crossings(inside, d, periodic=periodic, mask=valid) for d in vectors]
+    if not all(pairs for _, pairs in counts):
+        raise InputError("there is no pair of valid neighbours to measure a surface with")
     rates = [count / pairs for count, pairs in counts] / np.linalg.norm(vectors * step, axis=1)
     return float(np.dot(weights, rates)) * (np.pi / 2 if inside.ndim == 2 else 2)
 
@@ -118,8 +120,6 @@ def crossings(
         ends = within[near].view(np.uint8) + moved(within).view(np.uint8)
         count = float(ends[different].sum(dtype=np.int64)) / 2
         pairs = float((ends if both is None else ends[both]).sum(dtype=np.int64)) / 2
-    if not pairs:
-        raise InputError("there is no pair of valid neighbours to measure a surface with")
     return count, pairs
 
 
