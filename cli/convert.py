@@ -91,6 +91,7 @@ def command(
     Example:  microgen convert map.ctf map.damask.vti --euler-frame oxford --map-frame --segment-deg 5
     """
     from microgen.data.pixel_sizes import PixelSizes
+    from microgen.stats.interpret import label_values
 
     if how["threshold"] is not None and how["labels"]:
         raise click.UsageError("--threshold and --labels exclude each other")
@@ -98,13 +99,22 @@ def command(
     jobs = _one_volume(inputs, out, extension) if slices else _jobs(inputs, out, extension)
     if not slices:
         sizes.check_used([path for path, _ in jobs])
+
+    def read(path: Path) -> list[Any]:
+        return [_volume(inputs, path, sizes, how)] if slices else _read(path, sizes, how)
+
+    values = None
+    if how["labels"] == "phase":  # a picture may lack a phase, and the others still have their own numbers
+        values = label_values(one for path, _ in jobs for one in read(path))
     written: list[dict[str, Any]] = []
     for number, (path, target) in enumerate(jobs, 1):
         say(f"{number}/{len(jobs)}  {path} -> {target}")
-        found = [_volume(inputs, path, sizes, how)] if slices else _read(path, sizes, how)
+        found = read(path)
+        for warning in found[0].source.get("warnings", ()):
+            say(f"warning: {warning}")
         for page, structure in enumerate(found):
             place = target if len(found) == 1 else _paged(target, page)
-            written.append(_write(place, _meant(path, structure, how), field, overwrite, path, how))
+            written.append(_write(place, _meant(path, structure, how, values), field, overwrite, path, how))
     print_result({"written": written})
 
 
@@ -153,10 +163,7 @@ def _volume(inputs: tuple[Path, ...], path: Path, sizes: Any, how: dict[str, Any
     size = sizes.of(path)
     if size is None:
         raise InputError(f"{path}: pass the voxel size, --pixel-size-um Z,Y,X; pictures do not know their distance")
-    structure = read_slices(path if path.is_dir() else list(inputs), pixel_size_um=size, crop_bottom=how["crop_bottom"])
-    for warning in structure.source["warnings"]:
-        say(f"warning: {warning}")
-    return structure
+    return read_slices(path if path.is_dir() else list(inputs), pixel_size_um=size, crop_bottom=how["crop_bottom"])
 
 
 def _read(path: Path, sizes: Any, how: dict[str, Any]) -> list[Any]:
@@ -164,14 +171,11 @@ def _read(path: Path, sizes: Any, how: dict[str, Any]) -> list[Any]:
 
     names = ("raw_shape", "raw_dtype", "dataset", "euler_frame", "crop_bottom")
     chosen = {name: how[name] for name in names}
-    found = read(path, pixel_size_um=sizes.of(path), volume=how["volume"] or None, **chosen)
-    for warning in found[0].source.get("warnings", ()):
-        say(f"warning: {warning}")
-    return found
+    return read(path, pixel_size_um=sizes.of(path), volume=how["volume"] or None, **chosen)
 
 
-def _meant(path: Path, structure: Any, how: dict[str, Any]) -> Any:
-    """Crop a structure, and say what its values mean."""
+def _meant(path: Path, structure: Any, how: dict[str, Any], values: list[int] | None) -> Any:
+    """Crop a structure, and say what its values mean; `values` are those of all phases of all inputs."""
     from microgen.core.frames import in_map_frame
     from microgen.stats.interpret import labelled, thresholded
 
@@ -181,7 +185,7 @@ def _meant(path: Path, structure: Any, how: dict[str, Any]) -> Any:
         if how["threshold"] is not None:
             structure = thresholded(structure, how["threshold"])
         if how["labels"]:
-            structure = labelled(structure, how["labels"])
+            structure = labelled(structure, how["labels"], values=values)
         if how["map_frame"]:
             structure = in_map_frame(structure)
         if how["segment_deg"] is not None:

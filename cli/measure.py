@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,7 @@ def command(
     from microgen import stats
     from microgen.data.pixel_sizes import PixelSizes
     from microgen.io import find_inputs
+    from microgen.stats.interpret import label_values
 
     check_values(threshold=threshold, labels=labels, phase_names=phase_names)
     if pixels and pixel_size_um:
@@ -74,7 +74,7 @@ def command(
         return [_volume(inputs, sizes, crop_bottom)] if slices else _read(path, sizes, reading)
 
     # a picture may lack a phase, and the others still have their own numbers and names
-    values = _label_values(one for path in files for one in read(path)) if labels == "phase" else None
+    values = label_values(one for path in files for one in read(path)) if labels == "phase" else None
     wanted = phase if phase is not None or values is None else {1: 0, 2: 1}.get(len(values), range(len(values)))
     found, pictures = [], []
     for number, path in enumerate(files, 1):
@@ -109,13 +109,6 @@ def _volume(inputs: tuple[Path, ...], sizes: Any, crop_bottom: int | None) -> An
         raise InputError(f"{inputs[0]}: pass --pixel-size-um Z,Y,X; pictures do not know their distance")
     source = inputs[0] if inputs[0].is_dir() else list(inputs)
     return read_slices(source, pixel_size_um=size, crop_bottom=crop_bottom)
-
-
-def _label_values(structures: Iterable[Any]) -> list[int]:
-    """Values that occur in any of several pictures."""
-    from microgen.stats.interpret import distinct
-
-    return sorted({int(value) for one in structures if "intensity" in one for value in distinct(one["intensity"])})
 
 
 def _meant(path: Path, structure: Any, *, threshold: Any, labels: Any, names: tuple[str, ...], values: Any) -> Any:

@@ -127,6 +127,24 @@ def test_labels_thresholds_and_crops(tmp_path: Path) -> None:
     assert not (tmp_path / "d.inp").exists()
 
 
+def test_labels_keep_their_numbers_over_all_pages_and_files(tmp_path: Path) -> None:
+    pages = [np.full((5, 6), 128, np.uint8), np.array([[0, 255]] * 3, np.uint8).repeat(3, axis=1)]
+    pages[0][0] = 255
+    (tmp_path / "in").mkdir()
+    for name, page in zip("ab", pages, strict=True):
+        Image.fromarray(page).save(tmp_path / "in" / f"{name}.png")
+    how = ("--labels", "phase", "--pixel-size-um", 1)
+    convert(tmp_path / "in", tmp_path / "out", "--to", "h5", *how)
+    found = [read(tmp_path / "out" / f"{name}.h5")[0] for name in "ab"]
+    assert [m.phases for m in found] == [("0", "128", "255")] * 2
+    for m, page in zip(found, pages, strict=True):
+        np.testing.assert_array_equal(m["phase"], np.searchsorted([0, 128, 255], page))
+    first, second = (Image.fromarray(page[:3]) for page in pages)
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=[second])
+    convert(tmp_path / "stack.tif", tmp_path / "page.h5", *how, "--crop", "1:,:")
+    assert read(tmp_path / "page_0000.h5")[0]["phase"].tolist() == [[1] * 6] * 2
+
+
 def test_a_folder_of_slices(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for z, page in enumerate(VOLUME):

@@ -137,10 +137,26 @@ def test_labels_keep_their_names_and_must_mean_the_same(tmp_path: Path) -> None:
     assert m.phases == ("pore", "grain", "binder")
     np.testing.assert_array_equal(m["phase"], blocks[1] // 5)
     np.save(tmp_path / "1.npy", np.where(blocks[1] == 5, 0, blocks[1]))
-    with pytest.raises(InputError, match=r"1\.npy has the phases 0, 10, .*0\.npy has 0, 5, 10"):
-        prepare(sorted(tmp_path.glob("*.npy")), tmp_path / "other.h5", labels="phase", pixel_size_um=1.0)
+    prepare(sorted(tmp_path.glob("*.npy")), tmp_path / "other.h5", labels="phase", pixel_size_um=1.0, held_out=0)
+    m = Dataset.open(tmp_path / "other.h5").read("1.npy")
+    assert m.phases == ("0", "5", "10")  # 5 keeps its number where it does not occur
+    np.testing.assert_array_equal(m["phase"], np.where(blocks[1] == 10, 2, 0))
     with pytest.raises(InputError, match=r"0\.npy: .*different values|0\.npy: 3 names|0\.npy: 2 names"):
         prepare([tmp_path / "0.npy"], tmp_path / "x.h5", labels="phase", phase_names=("a", "b"), pixel_size_um=1.0)
+
+
+def test_files_that_hold_no_labels_do_not_count_as_phases(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.kron(rng.integers(0, 2, (12, 12)), np.ones((8, 8), np.uint8)) * 7)
+    np.save(tmp_path / "gray.npy", rng.integers(0, 255, (96, 96), dtype=np.uint8))
+    np.save(tmp_path / "fractions.npy", rng.integers(0, 3, (96, 96)) / 2)
+    files, how = sorted(tmp_path.glob("*.npy")), {"labels": "phase", "pixel_size_um": 1.0, "held_out": 0}
+    result = prepare(files, tmp_path / "set.h5", skip_bad=True, **how)
+    assert result["left_out"].keys() == {"gray.npy", "fractions.npy"}
+    assert Dataset.open(tmp_path / "set.h5").read("a.npy").phases == ("0", "7")
+    with pytest.raises(InputError, match=r"gray\.npy: .*different values are gray values"):
+        prepare([files[0], files[-1]], tmp_path / "other.h5", **how)
 
 
 def test_meanings_that_exclude_each_other(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,8 +53,15 @@ class Meaning:
         said = {"threshold": self.threshold, "labels": self.labels, "names": list(self.names)}
         return {name: value for name, value in said.items() if value is not None and value != []}
 
-    def of(self, m: Microstructure, path: Path) -> Microstructure:
+    def of(self, m: Microstructure, path: Path, *, values: Sequence[int] | None = None) -> Microstructure:
         """Return a structure with its values taken so, and an orientation map with its grains.
+
+        Parameters
+        ----------
+        m, path
+            The structure, and the file it comes from.
+        values
+            Values of all phases, where this is one of several pictures and may lack some.
 
         Raises
         ------
@@ -61,13 +69,13 @@ class Meaning:
             If the values cannot be taken so; it names the file.
         """
         try:
-            return with_grains(self._taken(m))
+            return with_grains(self._taken(m, values))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
-    def _taken(self, m: Microstructure) -> Microstructure:
+    def _taken(self, m: Microstructure, values: Sequence[int] | None) -> Microstructure:
         if self.labels:
-            return labelled(m, self.labels, names=self.names)
+            return labelled(m, self.labels, names=self.names, values=values)
         if self.threshold is None:
             return m
         made = thresholded(m, self.threshold)

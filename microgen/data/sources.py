@@ -15,6 +15,7 @@ from microgen.data.meaning import Meaning, with_field
 from microgen.data.pixel_sizes import PixelSizes, Size
 from microgen.io import read, read_slices, scan_inputs
 from microgen.io.sidecars import beside
+from microgen.stats.interpret import label_values
 
 
 @dataclass(eq=False)
@@ -29,21 +30,25 @@ class Reader:
         What the values are.
     slices
         Each path is a folder whose pictures are the slices of one volume.
+    values
+        Values of all phases in all files, once they are known: a picture may lack a phase.
     """
 
     how: Mapping[str, Any] = field(default_factory=dict)
     meaning: Meaning = field(default_factory=Meaning)
     slices: bool = False
+    values: Sequence[int] | None = None
     _last: tuple[Path, list[Microstructure]] | None = None
 
     def pages(self, path: Path, size: Size | None) -> list[Microstructure]:
         """All images of a file, or the volume of a folder of slices."""
         if self._last is None or self._last[0] != path:
             self._last = None
-            self._last = (path, [self.meaning.of(m, path) for m in self._read(path, size)])
+            self._last = (path, [self.meaning.of(m, path, values=self.values) for m in self.recorded(path, size)])
         return self._last[1]
 
-    def _read(self, path: Path, size: Size | None) -> list[Microstructure]:
+    def recorded(self, path: Path, size: Size | None) -> list[Microstructure]:
+        """The same with the values as recorded."""
         if not self.slices:
             return read(path, pixel_size_um=size, **self.how)
         if size is None:
@@ -126,6 +131,8 @@ class Inputs:
 
         `wanted` names the field to learn; see :func:`microgen.data.learnable.choose`.
         """
+        if self.reader.meaning.labels == "phase":
+            self.reader.values = label_values(m for path in self.files.values() for m in self._recorded(path))
         kind: Kind | None = None
         for name, path in self.files.items():
             try:
@@ -142,6 +149,13 @@ class Inputs:
             for page, m in enumerate(pages):
                 label = name if len(pages) == 1 else f"{name}#{page:04d}"
                 yield Source(label, name, path, page, size, self.reader, kind.field), m
+
+    def _recorded(self, path: Path) -> list[Microstructure]:
+        """Images of a file as recorded; none of one that cannot be read, which is said when it is its turn."""
+        try:
+            return self.reader.recorded(path, self.sizes.of(path))
+        except InputError:
+            return []
 
     def content(self) -> list[list[Any]]:
         """Hashes of everything that is read: the images and what lies beside them, with their pixel sizes."""

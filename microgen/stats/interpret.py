@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -96,8 +96,9 @@ def labelled(
         return _replaced(microstructure, "grain", labels, (), dict(microstructure.scalars))
     present = distinct(labels)
     known = present if values is None else np.unique(values)
-    if len(known) > MOST_PHASES:
-        raise InputError(f"{len(known)} different values are gray values, not phases; split them with a threshold")
+    many = max(len(present), len(known))
+    if many > MOST_PHASES:
+        raise InputError(f"{many} different values are gray values, not phases; split them with a threshold")
     if not np.isin(present, known).all():
         raise InputError(f"the values {_listed(present)} are not all among those of the phases, {_listed(known)}")
     if names and len(names) != len(known):
@@ -107,6 +108,23 @@ def labelled(
         found[...] = np.searchsorted(known, layer)
     named = tuple(names) or tuple(map(str, known.tolist()))
     return _replaced(microstructure, "phase", phase, named, dict(microstructure.scalars))
+
+
+def label_values(structures: Iterable[Microstructure]) -> list[int]:
+    """Values that occur in any of several pictures, for the `values` of :func:`labelled`.
+
+    Pictures that hold no labels of phases, which `labelled` refuses, add none.
+
+    >>> parts = [np.array([[0, 128]]), np.array([[128, 255]]), np.array([[0.5, 7.0]])]
+    >>> label_values(Microstructure({"intensity": part}, spacing=(1, 1)) for part in parts)
+    [0, 128, 255]
+    """
+    found: set[int] = set()
+    for one in structures:
+        values = distinct(one["intensity"]) if "intensity" in one else np.zeros(0)
+        if len(values) <= MOST_PHASES and (values == np.rint(values)).all():
+            found.update(map(int, values))
+    return sorted(found)
 
 
 def _listed(values: NDArray[Any]) -> str:
