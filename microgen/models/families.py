@@ -25,15 +25,21 @@ make_optimizers(net, learning_rate)
     Optimisers by name, where there are several.
 judge(state, batch)
     The numbers taken on held-out patches, among them ``"loss"``, where that is not the loss of a step.
-remark(values)
-    One sentence for the user about the mean numbers of a line of the log, or None.
+remark(values, part)
+    One sentence for the user about the mean numbers of a line of the log, after a part of the run, or None.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import diffusion, vae
+from microgen.models import cdcgan, dcgan, diffusion, gan, vae
 
-FAMILIES: dict[str, ModuleType] = {"diffusion": diffusion, "vae": vae}
+FAMILIES: dict[str, ModuleType] = {
+    "diffusion": diffusion,
+    "vae": vae,
+    "gan": gan,
+    "dcgan": dcgan,
+    "cdcgan": cdcgan,
+}
 """Families by name."""

@@ -276,9 +276,10 @@ class Trainer:
     def _remark(self, means: Mapping[str, float]) -> None:
         """Say what the family has to say about these numbers: when it begins, and at the end of the run."""
         remark = getattr(self.job.family, "remark", None)
-        sentence = remark(means) if remark else None
-        if sentence and (self.counters.finished or not self._remarked):
-            self.line.say(f"after {self.counters.images} images: {sentence}")
+        c = self.counters
+        sentence = remark(means, c.images / c.total if c.total else 0.0) if remark else None
+        if sentence and (c.finished or not self._remarked):
+            self.line.say(f"after {c.images} images: {sentence}")
         self._remarked = bool(sentence)
 
     @torch.no_grad()
