@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from .options import check_values, pixel_size_option, print_result, reading_opti
 @click.option("--volume", is_flag=True, help="The pages of a file are one volume, not pictures.")
 @click.option("--slices", is_flag=True, help="INPUTS is a folder of pictures (or a list), each a slice of one volume.")
 @reading_options
+@click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used instead of stopping.")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table, one row per picture.")
 def command(
     inputs: tuple[Path, ...],
@@ -38,6 +42,7 @@ def command(
     crop_bottom: int | None,
     volume: bool,
     slices: bool,
+    skip_bad: bool,
     csv_path: str | None,
     **reading: Any,
 ) -> None:
@@ -46,7 +51,8 @@ def command(
     Gray pictures are taken as micrographs of etched grain boundaries: the boundaries are found, and grain size
     after ASTM E112 is measured with the statistics of the picture. Say so where the values mean something else:
     --threshold splits gray into two phases, --labels takes whole numbers as phases or grains. Each number comes
-    with its 95 % confidence interval; several pictures are also pooled. Tortuosity and conductivity are solved for
+    with its 95 % confidence interval; several pictures are also pooled: phases that one of them shows are measured
+    on all, so that they have a fraction of 0 where they are absent. Tortuosity and conductivity are solved for
     and take longer: they are measured only where --only names them.
     In Python: microgen.stats.measure().
 
@@ -56,7 +62,6 @@ def command(
     from microgen import stats
     from microgen.data.pixel_sizes import PixelSizes
     from microgen.io import find_inputs
-    from microgen.stats.interpret import label_values
 
     check_values(threshold=threshold, labels=labels, phase_names=phase_names)
     if pixels and pixel_size_um:
@@ -67,29 +72,119 @@ def command(
         sizes.check_used(files)
     names = [name.replace("_px", "_um") for name in only] if pixels else list(only)
     kept = None if curves else set(names)
-    meaning = {"threshold": threshold, "labels": labels, "names": phase_names}
     reading |= {"crop_bottom": crop_bottom, "volume": volume or None}
 
     def read(path: Path) -> list[Any]:
         return [_volume(inputs, sizes, crop_bottom)] if slices else _read(path, sizes, reading)
 
-    # a picture may lack a phase, and the others still have their own numbers and names
-    values = label_values(one for path in files for one in read(path)) if labels == "phase" else None
-    wanted = phase if phase is not None or values is None else {1: 0, 2: 1}.get(len(values), range(len(values)))
+    given = _Inputs(files, read, threshold, labels, phase_names, phase, names or None, skip_bad)
     found, pictures = [], []
-    for number, path in enumerate(files, 1):
-        say(f"{number}/{len(files)}  {path}")
-        for structure in (_meant(path, one, **meaning, values=values) for one in read(path)):
-            measured = stats.measure(structure, names or None, phase=wanted, periodic=periodic)
+    for path, structures in given.each():
+        for structure in structures:
+            how: dict[str, Any] = {"phase": given.phases_of(structure), "periodic": periodic, "solving": _solving}
+            measured = stats.measure(structure, names or None, **how)
             found.append(measured)
             pictures.append(_picture(path, structure, measured, pixels=pixels, curves=kept))
     result: dict[str, Any] = {"pictures": pictures}
     if len(found) > 1:
         result["pooled"] = _table(stats.pool(found), pixels=pixels, curves=None)
+    if skip_bad:
+        result["left_out"] = given.left_out
     if csv_path:
         _write_csv(csv_path, pictures)
         result["csv"] = csv_path
     print_result(result)
+
+
+@dataclass
+class _Inputs:
+    """Files to measure, the meaning of their values, and why some are left out."""
+
+    files: Sequence[Path]
+    read: Callable[[Path], list[Any]]
+    threshold: Any
+    labels: Any
+    phase_names: tuple[str, ...]
+    phase: int | None
+    names: list[str] | None
+    skip_bad: bool
+    left_out: dict[str, str] = field(default_factory=dict)
+    values: list[int] | None = None
+    shared: list[str] = field(default_factory=list)
+
+    def each(self) -> Iterator[tuple[Path, list[Any]]]:
+        """Yield the structures of each file; what cannot be used is known before the first one."""
+        self._survey()
+        for number, path in enumerate(self.files, 1):
+            if str(path) in self.left_out:
+                continue
+            say(f"{number}/{len(self.files)}  {path}")
+            with self._unless_bad(path):
+                found = self.read(path)
+                for warning in [warning for one in found for warning in one.source.get("warnings", ())]:
+                    say(f"warning: {warning}")
+                yield path, [self._meant(one) for one in found]
+
+    def phases_of(self, structure: Any) -> Any:
+        """Phases to measure: all that any file has, so that each keeps its number and has a share everywhere."""
+        if self.phase is not None:
+            return self.phase
+        if self.values is not None:
+            return {1: 0, 2: 1}.get(len(self.values), range(len(self.values)))
+        return [structure.phases.index(name) for name in self.shared if name in structure.phases] or None
+
+    def _survey(self) -> None:
+        """Read all files before the long work, for what is known of them together."""
+        from microgen.stats.interpret import label_values
+        from microgen.stats.views import shared_phases
+
+        if self.labels == "phase":
+            self.values = label_values(self._checked())
+        elif len(self.files) > 1:
+            self.shared = shared_phases(self._checked())
+
+    def _checked(self) -> Iterator[Any]:
+        """Yield what can be used, as recorded where it holds labels."""
+        from microgen.stats.measuring import check
+
+        for path in self.files:
+            with self._unless_bad(path):
+                found = self.read(path)
+                meant = [self._meant(one) for one in found]
+                for one in meant:
+                    check(one, self.names, phase=None if self.labels else self.phase)
+                yield from found if self.labels else meant
+
+    @contextlib.contextmanager
+    def _unless_bad(self, path: Path) -> Iterator[None]:
+        from microgen.core import InputError
+
+        try:
+            yield
+        except InputError as error:
+            reason = str(error) if str(path) in str(error) else f"{path}: {error}"
+            if not self.skip_bad:
+                raise InputError(reason) from error
+            self.left_out[str(path)] = reason
+            say(f"warning: left out: {reason}")
+            if len(self.left_out) == len(self.files):
+                first = next(iter(self.left_out.values()))
+                raise InputError(f"none of the {len(self.files)} files can be used; the first: {first}") from error
+
+    def _meant(self, structure: Any) -> Any:
+        """Give the values the meaning that was asked for."""
+        from microgen.stats.interpret import labelled, thresholded
+
+        if self.threshold is not None:
+            return thresholded(structure, self.threshold)
+        if self.labels is None:
+            return structure
+        names = () if self.labels == "phase" and self.values is None else self.phase_names
+        return labelled(structure, self.labels, names=names, values=self.values)
+
+
+def _solving(name: str) -> None:
+    say(f"  solving for {name}")
 
 
 def _read(path: Path, sizes: Any, how: dict[str, Any]) -> list[Any]:
@@ -109,21 +204,6 @@ def _volume(inputs: tuple[Path, ...], sizes: Any, crop_bottom: int | None) -> An
         raise InputError(f"{inputs[0]}: pass --pixel-size-um Z,Y,X; pictures do not know their distance")
     source = inputs[0] if inputs[0].is_dir() else list(inputs)
     return read_slices(source, pixel_size_um=size, crop_bottom=crop_bottom)
-
-
-def _meant(path: Path, structure: Any, *, threshold: Any, labels: Any, names: tuple[str, ...], values: Any) -> Any:
-    """Give the values the meaning that was asked for."""
-    from microgen.core import InputError
-    from microgen.stats.interpret import labelled, thresholded
-
-    for warning in structure.source.get("warnings", ()):
-        say(f"warning: {warning}")
-    try:
-        if threshold is not None:
-            return thresholded(structure, threshold)
-        return labelled(structure, labels, names=names, values=values) if labels else structure
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _picture(path: Path, structure: Any, measured: Any, *, pixels: bool, curves: set[str] | None) -> dict[str, Any]:

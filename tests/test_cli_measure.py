@@ -15,7 +15,8 @@ from PIL import Image
 from scipy import ndimage
 
 from microgen.cli import cli
-from microgen.core import InputError
+from microgen.core import InputError, Microstructure
+from microgen.io import write
 
 
 def run(*args: Any, code: int = 0) -> dict[str, Any]:
@@ -256,3 +257,69 @@ def test_gray_volumes_say_how_to_get_phases(tmp_path: Path) -> None:
         run(tmp_path / "v.npy", "--pixels", "--only", "phase_fraction")
     with pytest.raises(InputError, match="orientation_deg is not defined for volumes"):
         run(tmp_path / "v.npy", "--pixels", "--only", "orientation_deg")
+
+
+def test_a_phase_that_a_map_lacks_counts_as_none_of_it(tmp_path: Path) -> None:
+    """Three maps list two phases; one shows both, half and half, the others one each, none the third."""
+    halves = np.repeat([[1, 2]], 24, axis=0).repeat(12, axis=1)
+    for name, phase in (("a", halves), ("b", np.ones_like(halves)), ("c", np.full_like(halves, 2))):
+        fields = {"phase": phase, "grain": np.arange(6).repeat(4)[:, None] * 6 + np.arange(6).repeat(4) + 1}
+        names = ("not indexed", "ferrite", "austenite", "carbide")
+        write(tmp_path / f"{name}.h5", Microstructure(fields, (1.0, 1.0), names))
+    result = run(tmp_path)
+    found = [{name: entry.get("value") for name, entry in p["descriptors"].items()} for p in result["pictures"]]
+    assert [table["phase_fraction:ferrite"] for table in found] == [0.5, 1, 0]
+    assert [table["phase_fraction:austenite"] for table in found] == [0.5, 0, 1]
+    assert result["pooled"]["phase_fraction:ferrite"]["value"] == 0.5
+    assert [table["specific_surface_per_um:ferrite"] > 0 for table in found] == [True, False, False]
+    absent = result["pictures"][2]["descriptors"]
+    assert {absent[f"{name}:ferrite"]["note"] for name in ("grain_size_um", "anisotropy", "orientation_deg")} == {
+        "the phase is absent here"
+    }
+    assert not [name for name in found[0] if "carbide" in name]
+    assert found[1]["mean_intercept_um"] is not None
+    alone = run(tmp_path / "b.h5")["pictures"][0]["descriptors"]
+    assert not [name for name in alone if ":" in name]  # by itself it is a map of one phase
+
+
+@pytest.mark.filterwarnings("ignore:1 files cannot be read")
+def test_bad_files_stop_at_once_or_are_left_out(folder: Path) -> None:
+    (folder / "1.png").write_bytes(b"no picture")
+    Image.fromarray(np.full((96, 96), 7, np.uint8)).save(folder / "2.png")
+    how = ("--pixel-size-um", 0.5, "--threshold", "otsu", "--only", "phase_fraction")
+    result = CliRunner().invoke(cli, ["measure", str(folder), *map(str, how)])
+    assert isinstance(result.exception, InputError)
+    assert "1.png" in str(result.exception)
+    assert "1/3" not in result.stderr  # before anything is measured
+    found = run(folder, *how, "--skip-bad")
+    assert [Path(p["file"]).name for p in found["pictures"]] == ["0.png"]
+    assert {Path(name).name: "nothing to split" in why for name, why in found["left_out"].items()} == {
+        "1.png": False,
+        "2.png": True,
+    }
+    assert run(folder / "0.png", *how, "--skip-bad")["left_out"] == {}
+    with pytest.raises(InputError, match=r"none of the 2 files can be used; the first: .*1\.png"):
+        run(folder / "1.png", folder / "2.png", *how, "--skip-bad")
+
+
+def test_what_no_file_allows_is_known_before_measuring(folder: Path) -> None:
+    write(folder / "z.h5", Microstructure({"phase": np.eye(20, dtype=int)}, (1.0, 1.0)))
+    how = ("--pixel-size-um", 0.5, "--only", "intensity_mean")
+    result = CliRunner().invoke(cli, ["measure", str(folder / "0.png"), str(folder / "z.h5"), *map(str, how)])
+    assert "z.h5: intensity_mean is measured on intensity" in str(result.exception)
+    assert "1/2" not in result.stderr
+    result = CliRunner().invoke(
+        cli, ["measure", str(folder / "0.png"), str(folder / "z.h5"), "--phase", "7", *map(str, how[:2])]
+    )
+    assert "z.h5: there is no phase 7" in str(result.exception)
+    assert "1/2" not in result.stderr
+
+
+def test_what_is_solved_for_is_said(tmp_path: Path) -> None:
+    pillars = np.tile([0, 1, 2, 1], (8, 8, 2)).astype(np.uint8)
+    np.save(tmp_path / "v.npy", pillars)
+    how = ("--pixels", "--labels", "phase", "--phase-names", "a,b,c", "--only", "tortuosity_z")
+    result = CliRunner().invoke(cli, ["measure", str(tmp_path / "v.npy"), *how])
+    assert [line.strip() for line in result.stderr.splitlines() if "solving" in line] == [
+        f"solving for tortuosity_z:{phase}" for phase in "abc"
+    ]

@@ -251,7 +251,7 @@ def test_what_cannot_be_measured_says_why_and_stops_nothing() -> None:
     assert found["phase_fraction"].value == 0
     assert found["chord_length_um"].value is None
     assert "no chord" in found["chord_length_um"].note
-    assert "constant" in found["correlation_length_um"].note
+    assert "absent" in found["correlation_length_um"].note
     flat = measure(Microstructure({"intensity": np.full((64, 64), 7, np.uint8)}, spacing=(1, 1)))
     assert "contrast" in flat["astm_g"].note
     for table in (found, flat):

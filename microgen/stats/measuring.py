@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ def measure(
     phase: int | Sequence[int] | None = None,
     periodic: bool = False,
     intervals: bool = True,
+    solving: Callable[[str], None] | None = None,
 ) -> dict[str, Measurement]:
     """Measure every descriptor that the fields allow but the costly ones, or those named.
 
@@ -49,6 +50,8 @@ def measure(
         The structure wraps around at the frame.
     intervals
         False leaves out the intervals that need the parts of the picture to be measured again.
+    solving
+        Receives the name of each costly descriptor when it is begun.
 
     Returns
     -------
@@ -68,19 +71,41 @@ def measure(
     >>> found["phase_fraction"].value, found["phase_fraction"].n
     (0.5, 16)
     """
-    chosen = regions(microstructure, phase)
-    whole = Views(microstructure, next(iter(chosen.values())), periodic=periodic)
-    rows = {name: DESCRIPTORS[name] for name in _wanted(names, whole)}
+    chosen, whole, rows = _chosen(microstructure, names, phase, periodic=periodic)
+
+    def each(rows: Mapping[str, Descriptor], views: Views, suffix: str) -> dict[str, Measurement]:
+        found = {}
+        for name, descriptor in rows.items():
+            if descriptor.costly and solving:
+                solving(name + suffix)
+            found[name + suffix] = _measured(descriptor, views, intervals=intervals)
+        return found
+
     results: dict[str, Measurement] = {}
     if "" not in chosen:
-        together = {name: d for name, d in rows.items() if d.needs[0] not in Views.OF_PHASE}
-        results = {name: _measured(d, whole, intervals=intervals) for name, d in together.items()}
+        results = each({name: d for name, d in rows.items() if d.needs[0] not in Views.OF_PHASE}, whole, "")
         rows = {name: d for name, d in rows.items() if d.needs[0] in Views.OF_PHASE | Views.OF_GRAINS}
     apart = "" not in chosen or (phase is not None and whole.several_phases)
     for suffix, index in chosen.items():
-        views = whole.of_phase(index, apart=apart)
-        results |= {name + suffix: _measured(d, views, intervals=intervals) for name, d in rows.items()}
+        results |= each(rows, whole.of_phase(index, apart=apart), suffix)
     return results
+
+
+def check(
+    microstructure: Microstructure, names: Iterable[str] | None = None, *, phase: int | Sequence[int] | None = None
+) -> None:
+    """Refuse what :func:`measure` refuses, without measuring.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, one that the fields do not allow, or a phase that is not there.
+
+    Examples
+    --------
+    >>> check(Microstructure({"phase": np.eye(8, dtype=int)}, spacing=(1, 1)), ["phase_fraction"])
+    """
+    _chosen(microstructure, names, phase, periodic=False)
 
 
 def applicable(microstructure: Microstructure) -> list[str]:
@@ -92,11 +117,21 @@ def applicable(microstructure: Microstructure) -> list[str]:
     return _applicable(Views(microstructure, 1))
 
 
-def _wanted(names: Iterable[str] | None, views: Views) -> list[str]:
+def _chosen(
+    microstructure: Microstructure, names: Iterable[str] | None, phase: int | Sequence[int] | None, *, periodic: bool
+) -> tuple[dict[str, int], Views, dict[str, Descriptor]]:
+    """Phases by their suffix, views of the first of them, and the rows to measure."""
+    chosen = regions(microstructure, phase)
+    whole = Views(microstructure, next(iter(chosen.values())), periodic=periodic)
+    return chosen, whole, {name: DESCRIPTORS[name] for name in _wanted(names, whole, alone="" in chosen)}
+
+
+def _wanted(names: Iterable[str] | None, views: Views, *, alone: bool) -> list[str]:
+    """Names to measure; `alone` says that the phase is not measured by its name, to go with that of others."""
     known = _applicable(views)
     if names is None:
         rows = {name: DESCRIPTORS[name] for name in known}
-        return [name for name, d in rows.items() if not (d.costly or views.tells_nothing(d.needs[0]))]
+        return [name for name, d in rows.items() if not (d.costly or (alone and views.tells_nothing(d.needs[0])))]
     wanted = list(names)
     for name in wanted:
         if name not in DESCRIPTORS:
@@ -125,6 +160,8 @@ def _applicable(views: Views) -> list[str]:
 
 
 def _measured(descriptor: Descriptor, views: Views, *, intervals: bool) -> Measurement:
+    if views.lacks(descriptor.needs[0]):
+        return Measurement(unit=descriptor.unit, note="the phase is absent here")
     try:
         array = views.get(descriptor.needs[0])
         found = descriptor.function(array, **views.frame(descriptor.needs[0]))

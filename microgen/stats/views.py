@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -78,7 +78,7 @@ class Views:
     def of_phase(self, index: int, *, apart: bool = False) -> Views:
         """Return views of another phase; what does not depend on the phase is not made again."""
         other = copy.copy(self)
-        for name in (*self.OF_PHASE, "within"):
+        for name in (*self.OF_PHASE, "within", "of_grains"):
             other.__dict__.pop(name, None)
         other.index, other.apart = index, apart
         return other
@@ -132,10 +132,16 @@ class Views:
         """Whether there is more than one phase."""
         return "phase" in self.microstructure and len(present_phases(self.microstructure)) > 1
 
+    def lacks(self, need: str) -> bool:
+        """Whether a view is of grains or values of a phase that does not occur: there is nothing to look at."""
+        if need != "signal" and not (self.apart and need in self.OF_GRAINS):
+            return False
+        return "phase" in self.microstructure and self.index not in present_phases(self.microstructure)
+
     @cached_property
     def of_grains(self) -> bool:
         """Whether the region is the inside of grains."""
-        return self.has("grains") and ("phase" not in self.microstructure or self.one_phase)
+        return self.has("grains") and ("phase" not in self.microstructure or (self.one_phase and not self.apart))
 
     @cached_property
     def valid(self) -> NDArray[np.bool_] | None:
@@ -277,6 +283,26 @@ def present_phases(microstructure: Microstructure) -> list[int]:
     m = microstructure
     values = m["phase"][indexed(m)] if NOT_INDEXED in m.phases else m["phase"]
     return [int(value) for value in np.unique(values)]
+
+
+def shared_phases(structures: Iterable[Microstructure]) -> list[str]:
+    """Names of the phases to measure on each of several structures, also on those that lack some of them.
+
+    These are all that occur in any structure, where one structure knows several of them by name and would be measured
+    under their names; else none, and each structure is measured by itself.
+
+    >>> both, one = np.array([[1, 2, 2]]), np.array([[1, 1, 1]])
+    >>> names = ("not indexed", "ferrite", "austenite", "carbide")
+    >>> shared_phases(Microstructure({"phase": phase}, (1, 1), names) for phase in (one, both))
+    ['ferrite', 'austenite']
+    """
+    found: dict[str, None] = {}
+    known: list[set[str]] = []
+    for m in structures:
+        if "phase" in m and (NOT_INDEXED in m.phases or len(m.phases) > 2):
+            found |= dict.fromkeys(m.phases[index] for index in present_phases(m) if index < len(m.phases))
+            known.append(set(m.phases))
+    return list(found) if any(len(names & found.keys()) > 1 for names in known) else []
 
 
 def regions(microstructure: Microstructure, phase: int | Sequence[int] | None) -> dict[str, int]:
