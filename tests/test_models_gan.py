@@ -13,7 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from microgen.core import Condition, ConditionSpec, InputError
+from microgen import io
+from microgen.core import Condition, ConditionSpec, InputError, Microstructure
+from microgen.data.dataset import Item, write_dataset
+from microgen.data.plan import ConditionsPlan, DataPlan, Plan, Range, TrainPlan, plan_path, write_plan
+from microgen.generate.sampling import remake, sample_to_folder
 from microgen.models import Codec, Model, adversarial, load_model, save_model
 from microgen.models.conditions import Told
 from microgen.models.families import FAMILIES
@@ -33,11 +37,13 @@ from microgen.train.config import TrainConfig
 from microgen.train.engine import make_fabric
 from microgen.train.job import Job
 from microgen.train.loop import Trainer
+from microgen.train.run import train
+from microgen.train.setup import resolve
 from microgen.train.state import TrainState, pieces
 
 SPEC = ConditionSpec("grain_size_um", "scalar", 5, 20, "log")
 SMALL: dict[str, dict[str, Any]] = {
-    "gan": {"widths": (16, 16), "discriminator_widths": (16,)},
+    "gan": {"widths": (16, 16), "discriminator_widths": (16,), "spectral": True},
     "dcgan": {"width": 4, "discriminator_width": 4, "widest": 8},
     "cdcgan": {"width": 4, "discriminator_width": 4, "widest": 8, "embedding": 16},
 }
@@ -162,7 +168,6 @@ def test_the_networks_of_the_lecture_are_a_configuration() -> None:
         last_kernel=7,
         discriminator_kernel=3,
         discriminator_dropout=0.4,
-        spectral=False,
         batches="separate",
         augment=(),
     )
@@ -433,7 +438,7 @@ def test_pieces_of_a_batch_give_the_gradient_of_the_whole() -> None:
 @pytest.mark.parametrize("loss", ["non-saturating", "hinge", "wasserstein"])
 def test_two_kinds_of_samples_are_learned_and_both_are_made(loss: str) -> None:
     """Flat dark and flat bright patches: the generator has to make about as many of either, and little else."""
-    pair = make_pair("gan", patch_px=8, loss=loss, augment=(), r1=0.1, beta2=0.9, init_std=0.2)
+    pair = make_pair("gan", patch_px=8, loss=loss, augment=(), spectral=False, r1=0.1, beta2=0.9, init_std=0.2)
     state, random = make_state(pair, rate=3e-3), generator_of(0)
     for step in range(300):
         kind = torch.randint(0, 2, (32, 1, 1, 1), generator=random) * 2.0 - 1
@@ -550,3 +555,54 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one_does(tmp_path: Path) -> None
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "cut")]
     assert logs[0] == logs[1]
     assert {"held_out_loss", "held_out_diversity"} <= set(whole.counters.latest)
+
+
+# As users train it
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures with a temperature and a plan made for diffusion."""
+    out = tmp_path_factory.mktemp("gan")
+    items = []
+    for i in range(6):
+        values = np.clip(128 + 40 * textures(1, i, side=48)[0, 0].numpy(), 0, 255).astype(np.uint8)
+        picture = Microstructure({"intensity": values}, (1.0, 1.0), scalars={"anneal_K": 900.0 + i})
+        items.append(Item(f"{i}.png", picture, f"s{i}", "held_out" if i == 5 else "train"))
+    write_dataset(out / "steel.h5", items, {"made_by": "test"})
+    conditions = ConditionsPlan(scalars=("anneal_K",), ranges={"anneal_K": Range(low=900, high=905)})
+    plan = Plan(data=DataPlan(spacing_um=1.0, patch_px=16), conditions=conditions, train=TrainPlan(precision="fp32"))
+    write_plan(plan_path(out / "steel.h5"), plan)
+    return out / "steel.h5"
+
+
+def test_what_suits_the_family_takes_the_place_of_a_plan_for_another_one(data: Path) -> None:
+    chosen = resolve(data, plan=None, settings=["model.family=cdcgan", "train.batch=24"])
+    assert (chosen.train.learning_rate, chosen.train.batch, chosen.train.decay) == (2e-4, 24, "none")
+    assert (chosen.plan.train.learning_rate, chosen.plan.train.batch) == (2e-4, 24)  # so the run's plan says it
+    mine = chosen.plan.model_copy(update={"train": chosen.plan.train.model_copy(update={"learning_rate": 1e-3})})
+    again = resolve(data, plan=mine)
+    assert (again.train.learning_rate, again.train.decay) == (1e-3, "none")  # a plan of the family counts as written
+    plain = resolve(data, plan=None)
+    assert (plain.train.learning_rate, plain.train.decay) == (8e-4, "cosine")
+    with pytest.raises(InputError, match="loss"):
+        resolve(data, plan=None, settings=["model.family=dcgan", "model.loss=square"])
+
+
+@pytest.mark.parametrize("name", ["dcgan", "cdcgan"])
+def test_train_and_sample_from_start_to_end(name: str, data: Path, tmp_path: Path) -> None:
+    small = [f"model.{key}={value}" for key, value in SMALL[name].items()]
+    budget = ["train.images=64", "train.batch=8", "train.validations=2", "train.previews=1"]
+    result = train(data, tmp_path / "run", settings=[f"model.family={name}", *small, *budget], say=lambda text: None)
+    assert result["held_out_loss"] >= 0
+    assert list((tmp_path / "run" / "samples").glob("*.png"))
+    model = load_model(result["model"])
+    assert [spec.name for spec in model.conditions] == (["anneal_K"] if name == "cdcgan" else [])
+    wanted = [Condition({"anneal_K": 902.0})] if name == "cdcgan" else []
+    sample_to_folder(result["model"], tmp_path / "out", [0, 7], conditions=wanted)
+    files = sorted((tmp_path / "out").rglob("*.png"))
+    assert len(files) == 2
+    recipe = io.read_recipe(files[-1])
+    assert recipe is not None
+    again = remake(recipe, files[-1].parent)
+    assert np.array_equal(again["intensity"], io.read(files[-1])[0]["intensity"])

@@ -333,12 +333,12 @@ def remark(values: Mapping[str, float], part: float) -> str | None:
     if values["diversity"] < COLLAPSED:
         return (
             f"the generator has collapsed: its samples differ among themselves {values['diversity']:.0%} as much as "
-            "real crops; train again with another model.loss, more model.augment_probability, or fewer images"
+            "real crops; train again with a higher model.r1, another model.loss, or longer"
         )
     if min(values["accuracy_real"], values["accuracy_fake"]) > BEATEN:
         return (
             "the discriminator tells nearly every sample from a real crop, so the generator learns little; "
-            "lower model.discriminator_rate, or raise model.r1"
+            "lower model.discriminator_rate or raise model.r1"
         )
     return None
 

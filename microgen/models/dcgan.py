@@ -51,7 +51,7 @@ class Config(Settings):
     normalise: bool = Field(True, description="group normalisation in the generator")
     last_kernel: int = Field(3, ge=1, description="side of the last convolution of the generator, odd")
     discriminator_kernel: int = Field(4, ge=3, le=4, description="side of the discriminator's convolutions, 3 or 4")
-    spectral: bool = Field(True, description="spectral normalisation of the discriminator")
+    r1: float = Field(1.0, ge=0, description="penalty on gradients at real samples, Mescheder et al. 2018")
 
     @model_validator(mode="after")
     def _usable(self) -> Config:
