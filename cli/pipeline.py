@@ -163,7 +163,7 @@ def asked_condition(model: Path) -> ConditionSpec | None:
 def _prepare(
     inputs: list[Path], paths: Paths, settings: FitSettings, say: Say, *, dry_run: bool = False
 ) -> dict[str, Any]:
-    from microgen.data.prepare import prepare
+    from microgen.data import prepare
 
     said = {name: getattr(settings, name) for name in DATA}
     return prepare(inputs, paths.data, **said, dry_run=dry_run, say=say)

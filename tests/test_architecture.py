@@ -132,3 +132,11 @@ def test_help_and_version_answer_without_heavy_imports(argument: str) -> None:
     code = "from microgen.cli import main\n"
     code += f"try: main([{argument!r}])\nexcept SystemExit as leave: assert leave.code == 0"
     assert not loaded(code) & (TORCH | {"scipy", "matplotlib", "skimage", "sklearn", "h5py", "dask", "PIL"})
+
+
+@pytest.mark.parametrize("arguments", [["datasets", "list"], ["datasets", "--help"]])
+def test_cards_are_read_without_what_measures(arguments: list[str]) -> None:
+    code = "import io\nfrom contextlib import redirect_stdout\nfrom microgen.cli import main\n"
+    code += f"with redirect_stdout(io.StringIO()):\n    try: main({arguments!r})\n"
+    code += "    except SystemExit as leave: assert not leave.code"
+    assert not loaded(code) & (TORCH | {"scipy", "matplotlib", "skimage", "sklearn", "h5py", "dask", "PIL"})

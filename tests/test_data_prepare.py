@@ -19,7 +19,7 @@ from microgen.core import InputError
 from microgen.data import Dataset, Patches, fingerprint_path, overlap, plan_path, prepare, read_plan
 from microgen.data.overlap import Overlap
 from microgen.data.pixel_sizes import SIDECAR
-from microgen.data.prepare import specimens
+from microgen.data.preparing import specimens
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("data_fakes.py"))))
 
