@@ -64,6 +64,27 @@ def test_hdf5_counts_only_if_it_is_a_sample(tmp_path: Path) -> None:
     assert names(tmp_path, stray) == ["broken.h5", "dataset.h5"]
 
 
+def test_arrays_in_hdf5_are_read_where_they_are_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["a"], file["b"] = np.eye(20), np.ones((20, 20))
+    with pytest.raises(InputError, match=r"nothing that can be read; arrays .*scan\.h5\) is given by name.*--dataset"):
+        find_inputs([tmp_path])
+    picture(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match=r"left out: scan\.h5; arrays .* by name, of several the --dataset PATH"):
+        assert find_inputs([tmp_path]) == [tmp_path / "a.png"]
+    assert find_inputs([tmp_path / "scan.h5"]) == [tmp_path / "scan.h5"]
+
+
+def test_files_that_are_only_written_are_not_offered_for_reading(tmp_path: Path) -> None:
+    (tmp_path / "mesh.inp").write_text("*HEADING")
+    for path in (tmp_path, tmp_path / "mesh.inp"):
+        with pytest.raises(InputError, match=r"known are \.png") as refusal:
+            find_inputs([path])
+        assert ".inp" not in str(refusal.value).partition("known are")[2]
+    picture(tmp_path / "a.png")
+    assert scan_inputs([tmp_path]) == ([tmp_path / "a.png"], [tmp_path / "mesh.inp"])
+
+
 def test_nothing_appears_twice_and_order_of_arguments_is_kept(tmp_path: Path) -> None:
     a, b = picture(tmp_path / "x/a.png"), picture(tmp_path / "b.png")
     assert find_inputs([b, tmp_path, a]) == [b, a]

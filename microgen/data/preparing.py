@@ -19,6 +19,7 @@ from microgen.data.meaning import Meaning
 from microgen.data.plan import Plan, fingerprint_path, origin, plan_path, write_plan
 from microgen.data.planning import Planned, estimate_memory_gb, make_plan, wanted_conditions, with_conditions
 from microgen.data.sources import Inputs, Reader
+from microgen.io.folders import left_out_text
 
 __all__ = ["prepare", "specimens"]
 
@@ -155,7 +156,7 @@ def prepare(
     options = Options(crop_bottom, held_out, seed, specimen, skip_bad, reading, learned)
     found = Inputs.find(inputs, pixel_size_um=given, reader=Reader(options.how, meaning, slices))
     if found.stray:
-        say(f"{len(found.stray)} files cannot be read and are left out: {', '.join(p.name for p in found.stray[:5])}")
+        say(left_out_text(found.stray))
     files = _hash([VERSION, found.content(), *([learned] if learned else [])])
     request = _hash([files, options.request()])
     done = None if dry_run else _already(out, request)

@@ -37,11 +37,6 @@ _LONGEST_NAME = 80
 _COMMENT = 120  # characters of one line of a comment; Abaqus reads 256
 
 
-def recognises(path: Path) -> bool:
-    """False: among pictures a mesh is a stray file."""
-    return False
-
-
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:
     """Write mesh, sets, orientations, sections and materials."""
     grains = grains_of(structure)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from microgen.core import InputError
-from microgen.io import sidecars
-from microgen.io.formats import FORMATS
+from microgen.io import hdf5, sidecars
+from microgen.io.formats import FORMATS, READABLE
 
 OWN = frozenset({"manifest.json"})
 """Files that microgen itself puts beside pictures; they are no strays."""
+_NAMED = "arrays inside HDF5 files are read where the file ({path}) is given by name, of several the --dataset PATH"
 
 
 def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
@@ -33,9 +34,16 @@ def find_inputs(paths: Iterable[Path | str]) -> list[Path]:
     """
     found, stray = scan_inputs(paths)
     if stray:
-        names = ", ".join(path.name for path in stray[:5]) + (" ..." if len(stray) > 5 else "")
-        warnings.warn(f"{len(stray)} files cannot be read and were left out: {names}", UserWarning, stacklevel=2)
+        warnings.warn(left_out_text(stray), UserWarning, stacklevel=2)
     return found
+
+
+def left_out_text(stray: Sequence[Path]) -> str:
+    """Say which files of folders were left out, and what to do about arrays in HDF5 files."""
+    names = ", ".join(path.name for path in stray[:5]) + (" ..." if len(stray) > 5 else "")
+    text = f"{len(stray)} files cannot be read and were left out: {names}"
+    arrays = next((path for path in stray if _holds_arrays(path)), None)
+    return text + (f"; {_NAMED.format(path=arrays.name)}" if arrays else "")
 
 
 def scan_inputs(paths: Iterable[Path | str]) -> tuple[list[Path], list[Path]]:
@@ -71,7 +79,9 @@ def _scan_folder(folder: Path) -> tuple[list[Path], list[Path]]:
             raise InputError(
                 f"{folder} holds only bare numbers, whose grid no file tells: give the file {bare} by name"
             )
-        raise InputError(f"{folder} holds nothing that can be read; known are {', '.join(FORMATS)}")
+        arrays = next((file for file in files if _holds_arrays(file)), None)
+        advice = _NAMED.format(path=arrays) if arrays else f"known are {', '.join(READABLE)}"
+        raise InputError(f"{folder} holds nothing that can be read; {advice}")
     known = {*readable, *(beside for file in readable for beside in sidecars.beside(file))}
     return readable, [file for file in files if file not in known and file.name not in OWN]
 
@@ -83,17 +93,24 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _is_readable(path: Path) -> bool:
-    module = FORMATS.get(path.suffix.lower())
-    if module is None:
+    if path.suffix.lower() not in READABLE:
         return False
-    recognises = getattr(module, "recognises", None)
+    recognises = getattr(FORMATS[path.suffix.lower()], "recognises", None)
     return True if recognises is None else bool(recognises(path))
+
+
+def _holds_arrays(path: Path) -> bool:
+    """Whether a file that was left out holds arrays of another program."""
+    try:
+        return path.suffix.lower() in hdf5.EXTENSIONS and hdf5.kind(path) == "array"
+    except (InputError, OSError):
+        return False
 
 
 def _checked_file(path: Path) -> Path:
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path} is not a file that can be read; known are {', '.join(FORMATS)}")
+    if path.suffix.lower() not in READABLE:
+        raise InputError(f"{path} is not a file that can be read; known are {', '.join(READABLE)}")
     main_file = getattr(FORMATS[path.suffix.lower()], "main_file", None)
     return path if main_file is None else Path(main_file(path))

@@ -37,6 +37,9 @@ _MODULES = (
 FORMATS: dict[str, ModuleType] = {extension: module for module in _MODULES for extension in module.EXTENSIONS}
 """Format module by lower-case extension with its dot; ``.ome.tif`` and the like have two."""
 
+READABLE = tuple(extension for extension, module in FORMATS.items() if hasattr(module, "read"))
+"""Extensions of files that can be read; the others can only be written."""
+
 
 def extension_of(path: Path) -> str:
     """Return the extension by which a file is known, of two parts where there is such a format.
