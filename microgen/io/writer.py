@@ -29,7 +29,8 @@ def write(
         ``.inp`` and ``.tesr`` grains for simulation. ``.png`` (8 and 16 bits), ``.tif``, ``.ome.tif`` and ``.npy``
         hold one field, by default ``intensity`` or the only one. Values are never rescaled. See docs/export.md.
     recipe
-        How it was made, see :func:`microgen.core.recipe.recipe`; it travels in the file.
+        How it was made, see :func:`microgen.core.recipe.recipe`; it travels in the file, as does ``source``, but
+        without the folders of the file it names.
     field
         Write this field only.
     exclusive
@@ -49,6 +50,7 @@ def write(
     """
     path = Path(path)
     module = format_of(path, writing=True)
+    microstructure = microstructure.replace(source=_without_folders(microstructure.source))
     one = microstructure if holds_many(module) and field is None else _only_field(microstructure, field)
     has_companion = hasattr(module, "companion")
     if exclusive and has_companion and path.exists():
@@ -86,6 +88,22 @@ def left_out(path: Path | str, microstructure: Microstructure, *, field: str | N
 def holds_many(module: ModuleType) -> bool:
     """True for formats that keep several fields; the others keep one."""
     return bool(getattr(module, "WHOLE", False))
+
+
+def _without_folders(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a structure comes from without the folders of this machine: name and hash of the file remain.
+
+    >>> _without_folders({"file": "/home/me/steel.png", "warnings": ["/home/me/steel.png: no scale"], "sha256": "1f"})
+    {'file': 'steel.png', 'warnings': ['steel.png: no scale'], 'sha256': '1f'}
+    """
+    made, file = dict(source), source.get("file")
+    if isinstance(file, str):
+        made["file"] = Path(file).name
+        if "warnings" in made:
+            made["warnings"] = [text.replace(file, made["file"]) for text in made["warnings"]]
+    if isinstance(made.get("source"), Mapping):
+        made["source"] = _without_folders(made["source"])
+    return made
 
 
 def _only_field(structure: Microstructure, name: str | None) -> Microstructure:
