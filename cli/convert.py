@@ -67,6 +67,14 @@ def _crop(text: str) -> tuple[slice, ...]:
     metavar="DEG",
     help="Make grains of an orientation map; 0: of every point.",
 )
+@click.option(
+    "--smallest",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="POINTS",
+    help="Smallest grain that --segment-deg makes; points of smaller ones belong to no grain.",
+)
 @click.option("--field", metavar="NAME", help="Write this field only.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 def command(
@@ -189,7 +197,7 @@ def _meant(path: Path, structure: Any, how: dict[str, Any], values: list[int] | 
         if how["map_frame"]:
             structure = in_map_frame(structure)
         if how["segment_deg"] is not None:
-            structure = structure.with_fields(grain=_grains(structure, how["segment_deg"]))
+            structure = structure.with_fields(grain=_grains(structure, how["segment_deg"], how["smallest"]))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return structure
@@ -204,14 +212,17 @@ def _cropped(structure: Any, part: tuple[slice, ...]) -> Any:
     return structure.crop(*part)
 
 
-def _grains(structure: Any, degrees: float) -> Any:
+def _grains(structure: Any, degrees: float, smallest: int) -> Any:
     """Number grains by disorientation; for 0 degrees every point that has an orientation is one."""
     import numpy as np
 
     from microgen.stats.ebsd import segment_orientation
 
     if degrees > 0:
-        return segment_orientation(structure, threshold_deg=degrees)
+        found = segment_orientation(structure, threshold_deg=degrees, smallest=smallest)
+        if not found.any():
+            raise InputError(f"it has no grain of {smallest} points; see --smallest")
+        return found
     structure["orientation"]
     known = structure["mask"] != 0 if "mask" in structure else np.ones(structure.shape, bool)
     return np.where(known, np.cumsum(known).reshape(structure.shape), 0).astype(np.int32)
@@ -254,6 +265,8 @@ def _recipe(structure: Any, how: dict[str, Any], field: str | None) -> dict[str,
     keys = ("sha256", "slices", "slice_sha256", "page")
     facts = {"input": Path(source["file"]).name, **{key: source[key] for key in keys if key in source}}
     given = {key: value for key, value in {**how, "field": field}.items() if value not in (None, False)}
+    if how["segment_deg"] is None:
+        del given["smallest"]
     if how["crop"]:
         given["crop"] = [[part.start, part.stop] for part in how["crop"]]
     of = {"of": source["recipe"]} if "recipe" in source else {}

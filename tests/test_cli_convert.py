@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from microgen.cli.convert import command
-from microgen.core import InputError, Microstructure
+from microgen.core import Crystal, InputError, Microstructure
 from microgen.core.frames import to_map_frame
+from microgen.core.orientations import from_euler
 from microgen.io import read, read_recipe, write
+from microgen.stats.views import Views
 
 fakes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("volume_fakes.py"))))
 
@@ -72,14 +74,14 @@ def test_a_raw_volume_goes_through_every_volume_format_unchanged(tmp_path: Path)
 def test_the_same_conversion_gives_the_same_bytes(tmp_path: Path, ebsd: tuple[Path, Microstructure]) -> None:
     for name in ("a.damask.vti", "a.inp", "a.tesr", "a.vti", "a.dream3d"):
         for folder in ("one", "two"):
-            convert(ebsd[0], tmp_path / folder / name, "--segment-deg", 5, "--map-frame")
+            convert(ebsd[0], tmp_path / folder / name, "--segment-deg", 5, "--smallest", 1, "--map-frame")
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
 
 
 def test_a_map_becomes_grains_for_a_simulation(tmp_path: Path, ebsd: tuple[Path, Microstructure]) -> None:
     path, m = ebsd
-    (written,) = convert(path, tmp_path / "a.tesr", "--segment-deg", 5, "--map-frame")
+    (written,) = convert(path, tmp_path / "a.tesr", "--segment-deg", 5, "--smallest", 1, "--map-frame")
     assert written["left_out"] == ["confidence_index"]
     assert any("no place for the fields confidence_index" in note for note in written["warnings"])
     assert written["beside"] == [str(tmp_path / "a.tesr.json")]
@@ -88,8 +90,39 @@ def test_a_map_becomes_grains_for_a_simulation(tmp_path: Path, ebsd: tuple[Path,
     assert np.array_equal(back["grain"] > 0, inside)
     expected = to_map_frame(m["orientation"][inside], "edax")
     assert np.abs((back["orientation"][inside] * expected).sum(-1)).min() > 1 - 1e-6
-    (written,) = convert(path, tmp_path / "b.tesr", "--segment-deg", 5)
+    (written,) = convert(path, tmp_path / "b.tesr", "--segment-deg", 5, "--smallest", 1)
     assert any("frame 'edax'" in note for note in written["warnings"])
+
+
+def test_grains_are_those_that_measure_sees(tmp_path: Path) -> None:
+    angles = np.zeros((12, 12, 3))
+    angles[:, 6:, 1], angles[2:5, 2:5, 1] = 0.6, 0.3  # two halves, and nine points in one of them
+    fields = {"phase": np.ones((12, 12), np.uint8), "orientation": from_euler(angles).astype(np.float32)}
+    m = Microstructure(fields, (1.0, 1.0), ("not indexed", "iron"), crystals={"iron": Crystal("m-3m")})
+    write(tmp_path / "map.h5", m)
+    convert(tmp_path / "map.h5", tmp_path / "a.h5", "--segment-deg", 5)
+    grain = read(tmp_path / "a.h5")[0]["grain"]
+    np.testing.assert_array_equal(grain, Views(m, 1).labels)
+    assert (grain == 0).sum() == 9
+    convert(tmp_path / "map.h5", tmp_path / "b.h5", "--segment-deg", 5, "--smallest", 9)
+    assert read(tmp_path / "b.h5")[0]["grain"].max() == 3
+    assert read_recipe(tmp_path / "b.h5")["options"]["smallest"] == 9
+    with pytest.raises(InputError, match=r"map\.h5: it has no grain of 100 points; see --smallest"):
+        convert(tmp_path / "map.h5", tmp_path / "c.tesr", "--segment-deg", 5, "--smallest", 100)
+
+
+@pytest.mark.parametrize("name", ["a.inp", "a.damask.vti", "a.tesr", "a.vti", "a.dream3d", "a.h5", "a.tif", "a.npy"])
+def test_no_file_tells_the_folders_of_this_machine(tmp_path: Path, name: str) -> None:
+    gray = np.array([[1, 1, 2, 2]] * 4, np.uint8)
+    Image.fromarray(gray).save(tmp_path / "seen.png", dpi=(72, 72))
+    convert(tmp_path / "seen.png", tmp_path / "again.h5", "--labels", "grain", "--pixel-size-um", 1)
+    (m,) = read(tmp_path / "again.h5", pixel_size_um=2.0)
+    assert str(tmp_path) in m.source["warnings"][0]
+    assert m.source["source"]["file"] == "seen.png"
+    convert(tmp_path / "again.h5", tmp_path / "out" / name, "--pixel-size-um", 2)
+    for file in (tmp_path / "out").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+    assert m.source["file"] == str(tmp_path / "again.h5")  # the structure in memory is as it was
 
 
 def test_every_point_its_own_grain(tmp_path: Path, ebsd: tuple[Path, Microstructure]) -> None:
@@ -187,14 +220,15 @@ def test_a_stack_of_pictures_becomes_numbered_files(tmp_path: Path) -> None:
 
 
 def test_files_that_are_there_are_kept(tmp_path: Path, ebsd: tuple[Path, Microstructure]) -> None:
+    grains = ("--segment-deg", 5, "--smallest", 1)
     (tmp_path / "a.material.yaml").write_text("mine")
     with pytest.raises(InputError, match=r"a\.material\.yaml is there already"):
-        convert(ebsd[0], tmp_path / "a.damask.vti", "--segment-deg", 5)
+        convert(ebsd[0], tmp_path / "a.damask.vti", *grains)
     assert not (tmp_path / "a.damask.vti").exists()
-    convert(ebsd[0], tmp_path / "a.damask.vti", "--segment-deg", 5, "--overwrite")
+    convert(ebsd[0], tmp_path / "a.damask.vti", *grains, "--overwrite")
     assert "material:" in (tmp_path / "a.material.yaml").read_text()
     with pytest.raises(InputError, match=r"a\.damask\.vti is there already"):
-        convert(ebsd[0], tmp_path / "a.damask.vti", "--segment-deg", 5)
+        convert(ebsd[0], tmp_path / "a.damask.vti", *grains)
 
 
 def test_wrong_usage_is_noticed_before_any_work(tmp_path: Path) -> None:
