@@ -170,13 +170,15 @@ def test_the_networks_of_the_lecture_are_a_configuration() -> None:
         discriminator_dropout=0.4,
         batches="separate",
         augment=(),
+        r1=0,
+        beta1=0.5,
+        beta2=0.999,
     )
     generator: Any = config.generator((1, 28, 28), 0)
     assert count(generator.first) == 633_472
     assert [count(up) for up in generator.ups] == [262_272, 262_272]
     assert count(generator.last) == 128 * 49 + 1
     assert count(config.discriminator((1, 28, 28), 0)) == 155_137
-    assert (config.beta1, config.init_std, FAMILIES["dcgan"].TRAIN["learning_rate"]) == (0.5, 0.02, 2e-4)
 
 
 @pytest.mark.parametrize(("dims", "side", "stages"), [(2, 32, 3), (2, 64, 4), (2, 96, 4), (3, 16, 2), (3, 32, 3)])
@@ -578,11 +580,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_suits_the_family_takes_the_place_of_a_plan_for_another_one(data: Path) -> None:
     chosen = resolve(data, plan=None, settings=["model.family=cdcgan", "train.batch=24"])
-    assert (chosen.train.learning_rate, chosen.train.batch, chosen.train.decay) == (2e-4, 24, "none")
-    assert (chosen.plan.train.learning_rate, chosen.plan.train.batch) == (2e-4, 24)  # so the run's plan says it
-    mine = chosen.plan.model_copy(update={"train": chosen.plan.train.model_copy(update={"learning_rate": 1e-3})})
+    assert (chosen.train.learning_rate, chosen.train.batch, chosen.train.decay) == (1e-3, 24, "none")
+    assert (chosen.plan.train.learning_rate, chosen.plan.train.batch) == (1e-3, 24)  # so the run's plan says it
+    mine = chosen.plan.model_copy(update={"train": chosen.plan.train.model_copy(update={"learning_rate": 3e-4})})
     again = resolve(data, plan=mine)
-    assert (again.train.learning_rate, again.train.decay) == (1e-3, "none")  # a plan of the family counts as written
+    assert (again.train.learning_rate, again.train.decay) == (3e-4, "none")  # a plan of the family counts as written
     plain = resolve(data, plan=None)
     assert (plain.train.learning_rate, plain.train.decay) == (8e-4, "cosine")
     with pytest.raises(InputError, match="loss"):
