@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _CLASSES = frozenset({"phase", "boundary", "mask"})
 """Fields whose values are names of classes."""
 _MOST_CLASSES = 64
-_FAST = 10.0
+_FAST = 30.0
 """How much faster the spread of the decoder is learned than the weights: it has a long way to go."""
 
 
@@ -44,11 +44,11 @@ class Config(core_config.Config):
     latent: Literal["vector", "map"] = Field(
         "vector", description="vector: one per picture, of the size of the patch; map: one per place, any canvas"
     )
-    latent_size: PositiveInt = Field(64, description="vector: its length")
+    latent_size: PositiveInt = Field(256, description="vector: its length")
     latent_channels: PositiveInt = Field(4, description="map: numbers per place")
     beta: float = Field(1.0, ge=0, description="weight of the KL; 1 is the evidence lower bound")
     free_nats: float = Field(0.0, ge=0, description="KL per latent number below which nothing is gained")
-    kl_warmup_steps: int = Field(100, ge=0, description="steps over which the weight of the KL rises from 0")
+    kl_warmup_steps: int = Field(500, ge=0, description="steps over which the weight of the KL rises from 0")
     noise_std: float | None = Field(
         None, gt=0, description="spread around the decoded field, in its standard deviations; learned where absent"
     )
