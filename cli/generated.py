@@ -17,7 +17,7 @@ from microgen.data.fetch import Fetched, write_notes
 
 from .embedded import NAME as DEMO
 from .embedded import read_recipe, write_pictures
-from .synth import make
+from .synth import make, refuse_others
 
 Say = Callable[[str], None]
 
@@ -68,7 +68,7 @@ def generate(name: str, out: Path, *, only: Iterable[str] = (), settings: Iterab
     Raises
     ------
     InputError
-        If nothing matches `only`, or the recipe cannot be carried out.
+        If nothing matches `only`, the recipe cannot be carried out, or another file is in the way.
     """
     folder, only = card_folder(name), tuple(only)
     if name == DEMO:
@@ -105,5 +105,6 @@ def _write(path: Path, details: dict[str, Any]) -> bool:
     now = make_recipe("synth", **details)
     if path.exists() and io.read_recipe(path) == now:
         return False
+    refuse_others(path, details["kind"])
     io.write(path, make(details), now)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ LISTS = ("aspect_ratio", "direction_deg")  # what may be a number for each axis
 @click.option("--twin-phase", metavar="NAME", help="Phase that twins, where several could.")
 @click.option("--periodic/--not-periodic", default=None, help="Whether structures go on over their edges.")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="[default: png, h5 in 3-D, ang for maps]")
+@click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 def command(
     kind: str,
@@ -100,6 +102,7 @@ def command(
     pixel_size_um: float,
     periodic: bool | None,
     file_format: str | None,
+    overwrite: bool,
     dry_run: bool,
     phases: str | None,
     like: Path | None,
@@ -110,7 +113,8 @@ def command(
     OUT gets one file per seed with its scale and its recipe. A polycrystal in 2-D is drawn as an etched micrograph
     (.h5 keeps its grain numbers too; .ang, .ctf and .dream3d get its crystals); --render draws others too.
     LOW:HIGH draws a value per seed, evenly on a logarithmic scale. FORMULA makes a graded structure, x, y and z run
-    from 0 to 1: "8 + 20*y". Files that are there already and have the same recipe are kept.
+    from 0 to 1: "8 + 20*y". Files that are there already and have the same recipe are kept, those
+    of other settings of this KIND are made again; any other file is replaced only with --overwrite.
     Library twins: microgen.synth.polycrystal, laguerre, graded_polycrystal, crystallise, twins, render_micrograph,
     two_phase, spinodal, two_phase_like, phase_separated, grown_polycrystal, particles, fibres, scan_ebsd.
 
@@ -138,7 +142,10 @@ def command(
         if periodic is not None:
             values["periodic"] = periodic
         jobs.append((out / f"seed_{seed:06d}.{ending}", {**base, "seed": seed, "parameters": values}))
-    made = 0 if dry_run else sum(_write(path, details) for path, details in jobs)
+    if not overwrite:
+        for path, _ in jobs:
+            refuse_others(path, kind)
+    made = 0 if dry_run else sum(_write(path, details, overwrite=overwrite) for path, details in jobs)
     say(f"{out}: {len(jobs)} structures, {made} made now")
     print_result({"out": str(out), "count": len(jobs), "made": made, "files": [path.name for path, _ in jobs]})
 
@@ -164,17 +171,57 @@ def _wrong_wish(kind: str, error: TypeError) -> Exception:
     return click.UsageError(f"{kind}: {options} {'is missing' if does == 'missing' else 'does not go with the rest'}")
 
 
-def _write(path: Path, details: dict[str, Any]) -> bool:
+def refuse_others(path: Path, kind: str) -> None:
+    """Refuse to replace a file that is no structure of this kind made by microgen.
+
+    Formats without room for a recipe are not judged here.
+    """
+    from microgen.io.formats import format_of
+
+    module = format_of(path, writing=True)
+    beside = module.beside(path) if hasattr(module, "beside") else path
+    there = next((file for file in (path, beside) if file.exists()), None)
+    if there is None or not hasattr(module, "read_own"):
+        return
+    found = (_recipe(path) if path.exists() else None) or {}
+    if (found.get("command"), found.get("kind")) != ("synth", kind):
+        raise InputError(_REFUSAL.format(there, kind))
+
+
+_REFUSAL = "{} is there and was not made by microgen synth {}; choose another folder, or replace it with --overwrite"
+
+
+def _write(path: Path, details: dict[str, Any], *, overwrite: bool) -> bool:
     from microgen import io
     from microgen.core.recipe import recipe
+    from microgen.io.formats import format_of
 
     now = recipe("synth", **details)
-    if path.exists() and io.read_recipe(path) == now:
+    tells = hasattr(format_of(path, writing=True), "read_own")
+    if tells and path.exists() and _recipe(path) == now:
         return False
     made = make(details)
     shown = next((name for name in ("intensity", "phase", "grain") if name in made), None)
-    io.write(path, made, now, field=shown if path.suffix in (".png", ".tif") else None)
-    return True
+    field = shown if path.suffix in (".png", ".tif") else None
+    if tells or not path.exists():
+        return io.write(path, made, now, field=field)
+    with tempfile.TemporaryDirectory() as folder:  # what holds no recipe is known by its content
+        io.write(Path(folder) / path.name, made, now, field=field)
+        if (Path(folder) / path.name).read_bytes() == path.read_bytes():
+            return False
+    if not overwrite:
+        raise InputError(_REFUSAL.format(path, details["kind"]))
+    return io.write(path, made, now, field=field)
+
+
+def _recipe(path: Path) -> dict[str, Any] | None:
+    """Recipe of a file; None where it has none or is none of ours."""
+    from microgen import io
+
+    try:
+        return io.read_recipe(path)
+    except InputError:
+        return None
 
 
 def _scaled(path: Path, pixel_size_um: float) -> Any:

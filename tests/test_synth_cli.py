@@ -51,6 +51,37 @@ def test_what_is_there_is_kept_and_what_changed_is_made_again(tmp_path: Path) ->
     assert json.loads(run(*arguments, "7", "--seeds", "4-6").stdout)["made"] == 3
 
 
+@pytest.mark.parametrize("ending", ["png", "ctf", "inp", "damask.vti"])
+def test_files_of_others_are_never_lost(tmp_path: Path, ending: str) -> None:
+    arguments = ["polycrystal", str(tmp_path), *COMMON, "--grain-size-um", "6", "--texture", "random"]
+    arguments += ["--format", ending, "-n", "2"]
+    mine = tmp_path / f"seed_000001.{ending}"
+    mine.write_text("mine")
+    result = run(*arguments)
+    assert result.exit_code != 0
+    assert f"seed_000001.{ending} is there and was not made by microgen synth" in str(result.exception)
+    assert mine.read_text() == "mine"
+    assert json.loads(run(*arguments, "--overwrite").stdout)["made"] >= 1
+    assert mine.read_text(errors="replace") != "mine"
+    assert json.loads(run(*arguments).stdout)["made"] == 0  # the same command again keeps what it made
+
+
+def test_what_lies_beside_a_file_is_not_lost_either(tmp_path: Path) -> None:
+    (tmp_path / "seed_000000.material.yaml").write_text("mine")
+    result = run("polycrystal", str(tmp_path), *COMMON, "--grain-size-um", "6", "--format", "damask.vti")
+    assert "material.yaml is there and was not made" in str(result.exception)
+    assert not (tmp_path / "seed_000000.damask.vti").exists()
+
+
+def test_another_kind_does_not_replace_what_is_there(tmp_path: Path) -> None:
+    run("polycrystal", str(tmp_path), *COMMON, "--grain-size-um", "6")
+    before = (tmp_path / "seed_000000.png").read_bytes()
+    other = ["two-phase", str(tmp_path), *COMMON, "--fraction", "0.3", "--length-um", "3"]
+    assert "was not made by microgen synth two-phase" in str(run(*other).exception)
+    assert (tmp_path / "seed_000000.png").read_bytes() == before
+    assert json.loads(run(*other, "--overwrite").stdout)["made"] == 1
+
+
 def test_a_range_gives_every_seed_its_own_value(tmp_path: Path) -> None:
     run("polycrystal", str(tmp_path), "-n", "12", *COMMON, "--grain-size-um", "4:16")
     sizes = [io.read_recipe(path)["parameters"]["grain_size_um"] for path in io.find_inputs([tmp_path])]  # type: ignore[index]

@@ -14,6 +14,7 @@ Abaqus 2016 Analysis User's Guide; Dhondt, CalculiX CrunchiX User's Manual 2.20,
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,14 @@ HOLDS = frozenset({"grain", "phase", "orientation", "mask"})
 _CHUNK = 1 << 16
 _LONGEST_NAME = 80
 _COMMENT = 120  # characters of one line of a comment; Abaqus reads 256
+
+
+def read_own(path: Path) -> dict[str, Any]:
+    """Header that microgen wrote into the comments; empty for meshes of other programs."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        head = itertools.takewhile(lambda line: line.startswith(("*HEADING", "voxel", "**")), stream)
+        text = "".join(line[3:].rstrip("\n") for line in head if line.startswith("**:"))
+    return header.loads(text or None)
 
 
 def write(path: Path, structure: Microstructure, recipe: Mapping[str, Any] | None) -> None:

@@ -15,7 +15,7 @@ from microgen.core.recipe import RECIPE_KEY
 from microgen.io import sidecars
 from microgen.io.bar import suggest_crop_bottom
 from microgen.io.colour import Colour, to_gray
-from microgen.io.formats import format_of
+from microgen.io.formats import FORMATS, extension_of, format_of
 from microgen.io.guard import reading
 from microgen.io.own import Own
 from microgen.io.pixel_size import PixelSize, settle
@@ -107,13 +107,15 @@ def read(
 def read_recipe(path: Path | str) -> dict[str, Any] | None:
     """Return the recipe inside a file that microgen wrote, or None where there is none.
 
+    Also of files that are only written, like ``.inp``.
+
     Raises
     ------
     InputError
         If the file cannot be read.
     """
     path = Path(path)
-    module = format_of(path)
+    module = FORMATS.get(extension_of(path)) or format_of(path)
     if not hasattr(module, "read_own"):
         return None
     with reading(path):
