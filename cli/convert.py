@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,9 @@ def command(
 
     One input becomes the file OUTPUT; several inputs, or --to, fill the folder OUTPUT. Values are never rescaled, and
     whatever a format cannot hold is named in a warning and under "left_out". The scale and the history go along where
-    the format has room. For simulations: .damask.vti (with .material.yaml), .inp (Abaqus, CalculiX), .tesr (Neper),
-    .dream3d; for ParaView .vti; for Fiji .tif and .ome.tif.
+    the format has room. A volume becomes numbered slices where a format holds pictures only. For simulations:
+    .damask.vti (with .material.yaml), .inp (Abaqus, CalculiX), .tesr (Neper), .dream3d; for ParaView .vti; for Fiji
+    .tif and .ome.tif.
     In Python: microgen.io.read(), read_slices() and write().
 
     \b
@@ -122,7 +124,8 @@ def command(
             say(f"warning: {warning}")
         for page, structure in enumerate(found):
             place = target if len(found) == 1 else _paged(target, page)
-            written.append(_write(place, _meant(path, structure, how, values), field, overwrite, path, how))
+            for file, part in _parts(place, _meant(path, structure, how, values)):
+                written.append(_write(file, part, field, overwrite, path, how))
     print_result({"written": written})
 
 
@@ -163,6 +166,21 @@ def _paged(target: Path, page: int) -> Path:
 
     end = extension_of(target)
     return target.with_name(f"{target.name[: len(target.name) - len(end)]}_{page:04d}{end}")
+
+
+def _parts(target: Path, structure: Any) -> Iterator[tuple[Path, Any]]:
+    """Yield what becomes one file: all, or of a volume each slice where the format holds pictures only."""
+    from microgen.io.formats import format_of
+
+    if structure.ndim == 2 or not getattr(format_of(target, writing=True), "FLAT", False):
+        yield target, structure
+        return
+    size = ",".join(f"{step:g}" for step in structure.spacing)
+    say(f"{structure.shape[0]} slices; to read them again: --slices --pixel-size-um {size}")
+    for z in range(structure.shape[0]):
+        fields = {name: values[z] for name, values in structure.fields.items()}
+        source = {**structure.source, "page": z}
+        yield _paged(target, z), structure.replace(fields=fields, spacing=structure.spacing[1:], source=source)
 
 
 def _volume(inputs: tuple[Path, ...], path: Path, sizes: Any, how: dict[str, Any]) -> Any:

@@ -219,6 +219,24 @@ def test_a_stack_of_pictures_becomes_numbered_files(tmp_path: Path) -> None:
     assert written_volume["shape"] == [4, 5, 6]
 
 
+def test_a_volume_becomes_slices_and_a_volume_again(tmp_path: Path) -> None:
+    write(tmp_path / "sand.tif", Microstructure({"intensity": VOLUME}, (3, 2, 1)))
+    written = convert(tmp_path / "sand.tif", tmp_path / "slices", "--to", "png")
+    assert [Path(w["file"]).name for w in written] == [f"sand_{z:04d}.png" for z in range(4)]
+    assert all(w["spacing_um"] == [2, 1] for w in written)
+    assert [read_recipe(tmp_path / "slices" / f"sand_{z:04d}.png")["page"] for z in range(4)] == [0, 1, 2, 3]
+    convert(tmp_path / "slices", tmp_path / "again.tif", "--slices", "--pixel-size-um", "3,2,1")
+    (m,) = read(tmp_path / "again.tif")
+    assert (m.spacing, np.array_equal(m["intensity"], VOLUME)) == ((3, 2, 1), True)
+
+
+def test_a_conversion_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    write(tmp_path / "sand.tif", Microstructure({"intensity": VOLUME / 3}, (3, 2, 1)))
+    with pytest.raises(InputError, match=r"does not fit this format without loss"):
+        convert(tmp_path / "sand.tif", tmp_path / "new" / "slices", "--to", "png")
+    assert [file.name for file in tmp_path.iterdir()] == ["sand.tif"]
+
+
 def test_files_that_are_there_are_kept(tmp_path: Path, ebsd: tuple[Path, Microstructure]) -> None:
     grains = ("--segment-deg", 5, "--smallest", 1)
     (tmp_path / "a.material.yaml").write_text("mine")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,9 @@ def write_whole(path: Path | str, write: Callable[[Path], None], *, exclusive: b
         If the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    temporary = None
+    temporary, missing = None, list[Path]()
     try:
+        missing = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -59,6 +60,7 @@ def write_whole(path: Path | str, write: Callable[[Path], None], *, exclusive: b
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        _remove_empty(missing)
 
 
 def write_bytes(path: Path | str, data: bytes, *, exclusive: bool = False) -> bool:
@@ -145,6 +147,15 @@ def _place_claimed(temporary: Path, path: Path) -> bool:
         path.unlink(missing_ok=True)
         raise
     return True
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that were made for a file that was not written then, innermost first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def _fill(path: Path, data: bytes) -> None:

@@ -26,6 +26,7 @@ from microgen.io.table import Lattice, decode, lay_out, number, numbers, sizes_o
 Array = NDArray[Any]
 
 EXTENSIONS = (".ang",)
+FLAT = True
 
 write = ang_write.write
 

@@ -22,6 +22,7 @@ from microgen.io.table import decode, lay_out, number, numbers, sizes_of, stored
 Array = NDArray[Any]
 
 EXTENSIONS = (".ctf",)
+FLAT = True
 WHOLE, HOLDS = True, ctf_write.HELD
 """A file holds several fields of a map, these."""
 

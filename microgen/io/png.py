@@ -13,6 +13,7 @@ from microgen.core import InputError, Microstructure
 from microgen.io import own, pillow
 
 EXTENSIONS = (".png",)
+FLAT = True
 
 read = pillow.read
 read_own = pillow.read_own
