@@ -308,8 +308,7 @@ class Trainer:
             self._judged = self._tensors(self.job.held_out.batch(rng(seed, rank, 0, _JUDGE), count))
         self._judge.generator.manual_seed(step_seed(seed, rank, 0, _JUDGE))
         if judge := getattr(self.job.family, "judge", None):  # it compares sets, so it is given the whole of one
-            judged: dict[str, Tensor] = judge(self._judge, self._to_device(self._judged))
-            return judged
+            return dict(judge(self._judge, self._to_device(self._judged)))
         losses: dict[str, Tensor] = {}
         for share, part in pieces(self._judged or {}, self.counters.micro):
             for name, value in self.job.family.train_step(self._judge, self._to_device(part), 0).items():
