@@ -430,8 +430,8 @@ def test_pieces_of_a_batch_give_the_gradient_of_the_whole() -> None:
         for share, part in pieces(batch, size):
             state.share, state.last = share, False
             told = nothing(len(part["x"]))
-            made = pair.model(fixed[position : position + len(part["x"])], told).detach()
-            adversarial._mixed(state, GAMES["non-saturating"], part["x"], made, told)
+            made = pair.model({"z": fixed[position : position + len(part["x"])]}, told).detach()
+            adversarial._mixed(state, GAMES["non-saturating"], part["x"], made, told, 0)
             position += len(part["x"])
         gradients.append(torch.cat([p.grad.ravel() for p in pair.critic.parameters() if p.grad is not None]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-7)
@@ -480,7 +480,7 @@ def test_a_sample_does_not_depend_on_its_batch(name: str) -> None:
     told = Told(numbers, torch.ones_like(numbers), torch.zeros(6, 0, 16, 16))
     alone = Told(told.numbers[:1], told.present[:1], told.maps[:1])
     net.train()  # not even then: nothing is normalised over the batch
-    assert torch.allclose(net(latent, told)[:1], net(latent[:1], alone), atol=1e-5)
+    assert torch.allclose(net({"z": latent}, told)[:1], net({"z": latent[:1]}, alone), atol=1e-5)
 
 
 def test_conditions_matter_and_may_be_left_out() -> None:

@@ -48,7 +48,8 @@ def test_presets_reproduce_the_standard_deviation(
 ) -> None:
     """Bars: 4 % at 10 evaluations and 2 % at 20, where common libraries with their default spacing miss by 25 %."""
     noise = SeedNoise([0], (1, 400_000))
-    made = integrate(partial(exact, mean=mean, std=std), noise, SampleOptions(preset=preset), precondition)
+    denoise, options = partial(exact, mean=mean, std=std), SampleOptions(preset=preset)
+    made = integrate(denoise, noise.start(), options, precondition, noise=noise)
     assert made.std().item() == pytest.approx(std, rel=bar)
     assert made.mean().item() == pytest.approx(mean, abs=0.02 * std)
 
@@ -64,7 +65,8 @@ def test_presets_cost_what_their_table_says(preset: str, evaluations: int) -> No
         asked.append(float(sigma))
         return exact(x, sigma)
 
-    integrate(counted, SeedNoise([0], (1, 4)), SampleOptions(preset=preset), EDM())
+    noise = SeedNoise([0], (1, 4))
+    integrate(counted, noise.start(), SampleOptions(preset=preset), EDM(), noise=noise)
     assert len(asked) == evaluations
     assert PRESETS[preset].meaning.startswith(f"{evaluations} evaluations")
 

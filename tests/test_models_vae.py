@@ -21,7 +21,7 @@ from microgen.core import Condition, ConditionSpec, InputError, Microstructure
 from microgen.data.dataset import Item, write_dataset
 from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan, plan_path, write_plan
 from microgen.models import Codec, Model, load_model, save_model, vae
-from microgen.models.conditions import encode_conditions
+from microgen.models.conditions import encode_conditions, tell
 from microgen.train import checkpoint
 from microgen.train.log import read_log
 from microgen.train.run import train
@@ -218,7 +218,7 @@ def test_phases_are_learned_as_classes_and_come_out_as_such() -> None:
     bits = [float(vae.train_step(state, batch, i)["reconstruction_bits_per_pixel"]) for i in range(150)]
     assert bits[0] == pytest.approx(math.log2(3), abs=0.3)
     model = Model("vae", net.config.model_dump(mode="json"), net, codec, [], (16, 16))
-    decoded = vae.decode(model, vae.encode(model, phases)[0])
+    decoded = vae.expected(model, vae.posterior(model, phases)[0])
     assert decoded.dtype == np.uint8
     assert (decoded == phases).mean() > 0.95
     sample = next(model.sample([0], shape=(20, 24)))["phase"]
@@ -234,21 +234,21 @@ def test_phases_are_learned_as_classes_and_come_out_as_such() -> None:
 def test_encode_and_decode_are_public_and_fit_each_other(latent: str, dims: int) -> None:
     model = _model(dims=dims, latent=latent)
     fields = np.random.default_rng(0).integers(0, 255, (2, 1, *[16] * dims)).astype(np.uint8)
-    mean, log_variance = vae.encode(model, fields)
+    mean, log_variance = vae.posterior(model, fields)
     assert mean.shape == log_variance.shape == ((2, 6) if latent == "vector" else (2, 4, *[4] * dims))
-    back = vae.decode(model, mean)
+    back = vae.expected(model, mean)
     assert back.shape == fields.shape
     assert back.dtype == np.uint8
-    again, _ = vae.encode(model, fields[1:])
+    again, _ = vae.posterior(model, fields[1:])
     torch.testing.assert_close(again, mean[1:], rtol=1e-4, atol=1e-5)
 
 
 def test_a_latent_map_encodes_and_makes_any_size() -> None:
     model = _model(latent="map")
     for shape in ((8, 24), (32, 16)):
-        mean, _ = vae.encode(model, np.zeros((1, 1, *shape)))
+        mean, _ = vae.posterior(model, np.zeros((1, 1, *shape)))
         assert mean.shape == (1, 4, shape[0] // 4, shape[1] // 4)
-        assert vae.decode(model, mean).shape == (1, 1, *shape)
+        assert vae.expected(model, mean).shape == (1, 1, *shape)
     for shape in ((9, 23), (40, 17)):
         assert next(model.sample([0], shape=shape)).shape == shape
 
@@ -257,7 +257,7 @@ def test_encoding_leaves_the_network_as_it_was() -> None:
     model = _model(dropout=0.5)
     model.net.train()
     fields = np.random.default_rng(0).integers(0, 255, (1, 1, 16, 16))
-    assert torch.equal(vae.encode(model, fields)[0], vae.encode(model, fields)[0])
+    assert torch.equal(vae.posterior(model, fields)[0], vae.posterior(model, fields)[0])
     assert model.net.training
 
 
@@ -283,7 +283,7 @@ def test_conditions_change_samples_and_a_hidden_one_leaves_no_trace(latent: str,
     assert len({ask(), ask(**{spec.name: 6.0}), ask(**{spec.name: 18.0})}) == 3
     z = torch.randn(1, *model.net.latent_shape((16, 16)))  # type: ignore[operator]
     assert not np.array_equal(
-        vae.decode(model, z, Condition({spec.name: 6.0})), vae.decode(model, z, Condition({spec.name: 18.0}))
+        vae.expected(model, z, Condition({spec.name: 6.0})), vae.expected(model, z, Condition({spec.name: 18.0}))
     )
     numbers, hidden = torch.randn(2, spec.channels), torch.zeros(2, spec.channels)
     twice = model.net.decode(z.repeat(2, *[1] * (z.ndim - 1)), numbers, hidden)  # type: ignore[operator]
@@ -300,7 +300,7 @@ def test_periodic_samples_of_a_latent_map_have_no_seam(circular: bool) -> None:
     assert np.array_equal(one, other) == circular
     for path, _ in [m for m in net.decoder.named_modules() if isinstance(m[1], nn.GroupNorm)]:
         net.decoder.set_submodule(path, nn.Identity())  # they see the whole map, so also where it was cut
-    z, nothing = torch.randn(1, 4, 6, 5), vae._told(net, 1, Condition(), torch.zeros(1))
+    z, nothing = torch.randn(1, 4, 6, 5), tell(net.conditions, [Condition()], like=torch.zeros(1))
     margin = 0 if circular else net.decoder.reach
     plain = vae._decoded(net, z, nothing, margin=margin)
     rolled = vae._decoded(net, z.roll((2, 1), (2, 3)), nothing, margin=margin)
@@ -361,12 +361,12 @@ def test_settings_that_cannot_work_are_refused() -> None:
 def test_fields_and_latents_that_do_not_fit_are_refused(latent: str, shape: tuple[int, ...]) -> None:
     model = _model(latent=latent)
     with pytest.raises(InputError, match="fields to encode are"):
-        vae.encode(model, np.zeros(shape))
+        vae.posterior(model, np.zeros(shape))
     with pytest.raises(InputError, match="latents of this model have"):
-        vae.decode(model, torch.zeros(1, 5))
+        vae.expected(model, torch.zeros(1, 5))
     other = Model("diffusion", {}, nn.Linear(1, 1), _codec(), [], (16, 16))
     with pytest.raises(InputError, match="diffusion has no encoder"):
-        vae.encode(other, np.zeros((1, 1, 16, 16)))
+        vae.posterior(other, np.zeros((1, 1, 16, 16)))
 
 
 # Through the training loop

@@ -21,7 +21,7 @@ from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models import gan_augment as augmenting
 from microgen.models.codec import Codec
-from microgen.models.conditions import Told, encode_conditions, kept
+from microgen.models.conditions import Told, encode_conditions, kept, tell
 from microgen.models.gan_losses import (
     GAMES,
     Game,
@@ -31,7 +31,7 @@ from microgen.models.gan_losses import (
     gradient_penalty,
     r1_penalty,
 )
-from microgen.models.noise import SeedNoise
+from microgen.models.latents import Latents, white
 from microgen.models.options import SampleOptions, one_pass
 from microgen.nets import Embedding
 from microgen.nets.features import RandomFeatures
@@ -106,20 +106,40 @@ class Network(nn.Module):
         low, high = ((end - codec.offset) / codec.scale for end in (codec.low, codec.high))
         self.middle, self.reach = (low + high) / 2, (high - low) / 2
 
-    def forward(self, latent_BL: Tensor, told: Told) -> Tensor:
+    def forward(self, latents: Latents, told: Told) -> Tensor:
         """Return encoded samples ``(B, C, *S)``."""
         embedded = self.embedding(told.numbers, told.present) if self.embedding is not None else None
-        raw: Tensor = self.generator(latent_BL, embedded)
-        return self.middle + self.reach * raw.float().tanh()
+        raw: Tensor = self.generator(latents["z"], embedded)
+        return self.bounded(raw)
+
+    def latent_shapes(self, grid: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each part of the latent of a sample on a grid."""
+        return {"z": (self.config.latent,)}
+
+    def bounded(self, raw_BCS: Tensor) -> Tensor:
+        """Keep samples within the range of the codec."""
+        return self.middle + self.reach * raw_BCS.float().tanh()
 
 
 class Pair(nn.Module):
-    """What is trained: the model, its discriminator, and the probability of augmentation."""
+    """What is trained: the model, its discriminator, and the probability of augmentation.
 
-    def __init__(self, config: Settings, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
+    A family with a game of its own derives from it and changes :meth:`draw`, :meth:`penalty` or :meth:`generator_loss`.
+
+    Parameters
+    ----------
+    config
+        That of the family.
+    model
+        Its generator; default is the :class:`Network` that `config` describes.
+    """
+
+    def __init__(
+        self, config: Settings, *, codec: Codec, conditions: Sequence[ConditionSpec], model: Network | None = None
+    ) -> None:
         super().__init__()
         self.config, self.conditions = config, tuple(conditions)
-        self.model = Network(config, codec=codec, conditions=conditions)
+        self.model = model or Network(config, codec=codec, conditions=conditions)
         wide = config.embedding if conditions else 0
         self.critic = config.discriminator(self.model.shape, wide)
         initialise(self.critic, config.init_std)
@@ -129,10 +149,15 @@ class Pair(nn.Module):
         self.probability: Tensor
         self.register_buffer("probability", torch.tensor(0.0 if fixed == "adaptive" else fixed))
 
+    def latents(self, told: Told, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw one latent per condition."""
+        shapes, device = self.model.latent_shapes(self.model.shape[1:]), told.numbers.device
+        batch = len(told.numbers)
+        return {n: torch.randn((batch, *s), generator=generator, device=device) for n, s in shapes.items()}
+
     def draw(self, told: Told, generator: torch.Generator) -> Tensor:
         """Generate one sample per condition."""
-        shape = (len(told.numbers), self.config.latent)
-        made: Tensor = self.model(torch.randn(shape, generator=generator, device=told.numbers.device), told)
+        made: Tensor = self.model(self.latents(told, generator), told)
         return made
 
     def logits(self, x_BCS: Tensor, told: Told) -> Tensor:
@@ -140,6 +165,26 @@ class Pair(nn.Module):
         embedded = self.embedding(told.numbers, told.present) if self.embedding is not None else None
         result: Tensor = self.critic(x_BCS, embedded).float()
         return result
+
+    def penalty(self, state: Any, real: Tensor, fake: Tensor, told: Told, step: int) -> Tensor:
+        """Return what is added to the loss of the discriminator; in full precision: gradients of gradients."""
+        config = self.config
+        usual = 10.0 if config.loss == "wasserstein" else 0.0
+        strength = usual if config.gradient_penalty is None else config.gradient_penalty
+        total = real.new_zeros(())
+        if strength:
+            part = torch.rand(len(real), generator=state.generator, device=real.device)
+            total = total + strength * gradient_penalty(lambda x: self.logits(x, told), real, fake, part)
+        if config.r1:
+            total = total + config.r1 * r1_penalty(lambda x: self.logits(x, told), real)
+        return total
+
+    def generator_loss(self, state: Any, told: Told, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return samples, the loss of the generator, and further numbers to log."""
+        with state.autocast():
+            made = self.draw(told, state.generator)
+            logits = self.logits(self.augmented(made, state.generator), told)
+        return made, GAMES[self.config.loss].generator(logits), {}
 
     def sides(self) -> dict[str, list[nn.Parameter]]:
         """Return the weights of both sides."""
@@ -194,23 +239,23 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     told = encode_conditions(pair.conditions, batch["scalars"], {}, like=real, kept=shown)
     turns = pair.config.discriminator_steps
     numbers = [
-        _discriminate(state, some, Told(*part))
+        _discriminate(state, some, Told(*part), step)
         for some, *part in zip(*(t.chunk(turns) for t in (real, told.numbers, told.present, told.maps)), strict=True)
     ]
-    made, loss = _generate(state, told)
+    made, loss, further = _generate(state, told, step)
     means = {name: torch.stack([n[name] for n in numbers]).mean() for name in numbers[0]}
     _adapt(state, means.pop("sign"), images=len(real) / state.share)
     spread = _diversity(pair, real, made, told.numbers * told.present)
-    return {"loss": loss, **means, "diversity": spread, "augment_probability": pair.probability.clone()}
+    return {"loss": loss, **means, **further, "diversity": spread, "augment_probability": pair.probability.clone()}
 
 
-def _discriminate(state: Any, real: Tensor, told: Told) -> dict[str, Tensor]:
+def _discriminate(state: Any, real: Tensor, told: Told, step: int) -> dict[str, Tensor]:
     pair, game = state.net, GAMES[state.net.config.loss]
     with torch.no_grad(), state.autocast():
         fake = pair.draw(told, state.generator)
     real, fake = (pair.augmented(x, state.generator) for x in (real, fake))
     both = _separate if pair.config.batches == "separate" else _mixed
-    loss, of_real, of_fake = both(state, game, real, fake, told)
+    loss, of_real, of_fake = both(state, game, real, fake, told, step)
     right_real, right_fake = accuracies(game, of_real, of_fake)
     border = (of_real.mean() + of_fake.mean()) / 2 if game.border is None else game.border
     return {
@@ -221,22 +266,24 @@ def _discriminate(state: Any, real: Tensor, told: Told) -> dict[str, Tensor]:
     }
 
 
-def _mixed(state: Any, game: Game, real: Tensor, fake: Tensor, told: Told) -> tuple[Tensor, Tensor, Tensor]:
+def _mixed(state: Any, game: Game, real: Tensor, fake: Tensor, told: Told, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """One step on real and generated samples together."""
     with state.autocast():
         of_real, of_fake = state.net.logits(torch.cat([real, fake]), _twice(told)).chunk(2)
     loss = game.real(of_real) + game.fake(of_fake)
-    state.backward(loss + _penalty(state, real, fake, told))
+    state.backward(loss + state.net.penalty(state, real, fake, told, step))
     state.optimizer_step("discriminator")
     return loss.detach(), of_real.detach(), of_fake.detach()
 
 
-def _separate(state: Any, game: Game, real: Tensor, fake: Tensor, told: Told) -> tuple[Tensor, Tensor, Tensor]:
+def _separate(
+    state: Any, game: Game, real: Tensor, fake: Tensor, told: Told, step: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """A step on real samples, then one on generated samples."""
     with state.autocast():
         of_real = state.net.logits(real, told)
     loss = game.real(of_real)
-    state.backward(loss + _penalty(state, real, fake, told))
+    state.backward(loss + state.net.penalty(state, real, fake, told, step))
     state.optimizer_step("discriminator")
     with state.autocast():
         of_fake = state.net.logits(fake, told)
@@ -246,34 +293,17 @@ def _separate(state: Any, game: Game, real: Tensor, fake: Tensor, told: Told) ->
     return (loss + other).detach(), of_real.detach(), of_fake.detach()
 
 
-def _penalty(state: Any, real: Tensor, fake: Tensor, told: Told) -> Tensor:
-    """Gradient penalties in full precision: they are gradients of gradients."""
-    pair, config = state.net, state.net.config
-    usual = 10.0 if config.loss == "wasserstein" else 0.0
-    strength = usual if config.gradient_penalty is None else config.gradient_penalty
-    total = real.new_zeros(())
-    if strength:
-        part = torch.rand(len(real), generator=state.generator, device=real.device)
-        total = total + strength * gradient_penalty(lambda x: pair.logits(x, told), real, fake, part)
-    if config.r1:
-        total = total + config.r1 * r1_penalty(lambda x: pair.logits(x, told), real)
-    return total
-
-
-def _generate(state: Any, told: Told) -> tuple[Tensor, Tensor]:
+def _generate(state: Any, told: Told, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     pair = state.net
     frozen = pair.sides()["discriminator"]
     for weight in frozen:
         weight.requires_grad_(requires_grad=False)
-    with state.autocast():
-        made = pair.draw(told, state.generator)
-        logits = pair.logits(pair.augmented(made, state.generator), told)
-    loss = GAMES[pair.config.loss].generator(logits)
+    made, loss, further = pair.generator_loss(state, told, step)
     state.backward(loss)
     for weight in frozen:
         weight.requires_grad_(requires_grad=True)
     state.optimizer_step("generator")
-    return made.detach(), loss.detach()
+    return made.detach(), loss.detach(), further
 
 
 def _adapt(state: Any, sign: Tensor, *, images: float) -> None:
@@ -371,9 +401,19 @@ def generate(
     model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
 ) -> Tensor:
     """Make one encoded sample ``(B, C, *S)`` per seed; see :meth:`microgen.models.model.Model.sample`."""
+    latents = white(seeds, latent_shapes(model, shape), model.device)
+    like = torch.zeros((len(seeds), model.codec.channels, *shape), device=model.device)
+    return decode(model, latents, tell(model.conditions, [condition] * len(seeds), like=like), shape, options)
+
+
+def latent_shapes(model: Model, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each part of the latent of one sample."""
     net: Any = model.net
-    latent = SeedNoise(seeds, (net.config.latent,), model.device).start()
-    scalars = {name: torch.full((len(seeds),), value) for name, value in condition.scalars.items()}
-    like = latent.new_zeros((len(seeds), *net.shape))
-    made: Tensor = net(latent, encode_conditions(net.conditions, scalars, {}, like=like))
+    shapes: dict[str, tuple[int, ...]] = net.latent_shapes(shape)
+    return shapes
+
+
+def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], options: SampleOptions) -> Tensor:
+    """Make encoded samples ``(B, C, *S)`` of latents, differentiably."""
+    made: Tensor = model.net(latents, told)
     return made

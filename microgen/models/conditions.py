@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from microgen.core import ConditionSpec
+from microgen.core import Condition, ConditionSpec
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,33 @@ def encode_conditions(
             flag = given.reshape(-1, 1, *(1,) * len(grid)).expand(-1, 1, *grid)
             layers += [_encoded(spec, spread) * flag, flag]
     return Told(torch.cat(numbers, dim=1), torch.cat(present, dim=1), torch.cat(layers, dim=1))
+
+
+def tell(conditions: Sequence[ConditionSpec], asked: Sequence[Condition], *, like: Tensor) -> Told:
+    """From what is asked for, one :class:`~microgen.core.Condition` per sample, to what the network sees.
+
+    Parameters
+    ----------
+    conditions
+        What the model knows.
+    asked
+        As checked by :meth:`microgen.models.model.Model.request`: maps for what the model knows as maps.
+    like
+        ``(B, C, *S)`` of the wanted samples, for grid and device.
+    """
+    if all(one is asked[0] for one in asked):
+        asked = asked[:1]
+    given = [{**one.scalars, **one.maps} for one in asked]
+    shown = torch.tensor([[spec.name in values for spec in conditions] for values in given])
+    scalars, maps = {}, {}
+    for spec in conditions:
+        column = [np.asarray(values.get(spec.name, spec.low), np.float64) for values in given]
+        if spec.kind == "map":
+            grid = like.shape[2:]
+            maps[spec.name] = torch.from_numpy(np.stack([np.broadcast_to(c, grid) for c in column]))
+        else:
+            scalars[spec.name] = torch.from_numpy(np.stack(column)).expand(len(like))
+    return encode_conditions(conditions, scalars, maps, like=like, kept=shown.expand(len(like), -1))
 
 
 def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:

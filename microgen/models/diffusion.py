@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models.codec import Codec
-from microgen.models.conditions import Told, encode_conditions, kept
+from microgen.models.conditions import Told, encode_conditions, kept, tell
 from microgen.models.guidance import canvas, guided, with_maps
+from microgen.models.latents import Latents
 from microgen.models.noise import SeedNoise
 from microgen.models.options import SampleOptions, fitted, integrate
 from microgen.models.precondition import DDPM, EDM, Preconditioning
@@ -158,16 +158,30 @@ def generate(
     model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
 ) -> Tensor:
     """Make one encoded sample ``(B, C, *S)`` per seed; see :meth:`microgen.models.model.Model.sample`."""
+    noise = SeedNoise(seeds, latent_shapes(model, shape)["noise"], model.device)
+    told = tell(model.conditions, [condition] * len(seeds), like=(start := noise.start()))
+    denoise = guided_denoiser(model, told, shape, options)
     net: Any = model.net
-    noise = SeedNoise(seeds, (net.channels, *shape), model.device)
-    like = torch.zeros((len(seeds), net.channels, *shape), device=model.device)
-    scalars = {name: torch.full((len(seeds),), value) for name, value in condition.scalars.items()}
-    maps = {name: torch.from_numpy(np.array(values))[None] for name, values in condition.maps.items()}
-    told = encode_conditions(net.conditions, scalars, maps, like=like)
+    return integrate(denoise, start, options, net.precondition, noise=noise)
+
+
+def latent_shapes(model: Model, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the latent of one sample: the noise that it starts from."""
+    return {"noise": (model.codec.channels, *shape)}
+
+
+def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], options: SampleOptions) -> Tensor:
+    """Make encoded samples ``(B, C, *S)`` of latents, differentiably, by a sampler that adds no noise on the way."""
+    denoise = guided_denoiser(model, told, shape, options)
+    net: Any = model.net
+    return integrate(denoise, latents["noise"], options, net.precondition)
+
+
+def guided_denoiser(model: Model, told: Told, shape: Sequence[int], options: SampleOptions) -> Denoise:
+    """Return the denoiser of a canvas of any size, with its conditions and their guidance built in."""
     obeying, free = (_on_canvas(model, t, shape, options) for t in (told, told.nothing()))
     interval = options.guidance_interval or (0.0, math.inf)
-    denoise = guided(obeying, free, options.guidance, interval=interval)
-    return integrate(denoise, noise, options, net.precondition)
+    return guided(obeying, free, options.guidance, interval=interval)
 
 
 def _on_canvas(model: Model, told: Told, shape: Sequence[int], options: SampleOptions) -> Denoise:

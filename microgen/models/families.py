@@ -1,4 +1,4 @@
-"""The table of model families: one module each, with the same five names and no base class.
+"""The table of model families: one module each, with the same seven names and no base class.
 
 Config
     Configuration (:class:`microgen.core.config.Config`), kept in the model file as JSON.
@@ -11,6 +11,12 @@ check(model, condition, shape, options)
 generate(model, seeds, condition, shape, options)
     One encoded sample per seed, a tensor ``(B, C, *S)``; all randomness from the seeds
     (:class:`microgen.models.noise.SeedNoise`).
+latent_shapes(model, shape)
+    Shape of each part of the latent of one sample on a grid, by name; all parts are white noise
+    (:mod:`microgen.models.latents`).
+decode(model, latents, told, shape, options)
+    The encoded samples ``(B, C, *S)`` of latents and conditions (:class:`microgen.models.conditions.Told`),
+    differentiable in both. ``generate`` of a seed is ``decode`` of its latent.
 
 What a family may have besides:
 
@@ -25,6 +31,11 @@ make_optimizers(net, learning_rate)
     Optimisers by name, where there are several.
 judge(state, batch)
     The numbers taken on held-out patches, among them ``"loss"``, where that is not the loss of a step.
+encode(model, x, told)
+    The latents that encoded fields ``(B, C, *S)`` are decoded from, where there is a way back.
+mapped(model, latents, told), mapped_mean(model, told)
+    The same samples in another latent space that is easier to search, with parts of other names that ``decode`` takes
+    too, and the middle of that space.
 remark(values, part)
     One sentence for the user about the mean numbers of a line of the log, after a part of the run, or None.
 """

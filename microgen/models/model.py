@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from microgen.core import FIELDS, Condition, ConditionSpec, InputError, Microstructure
 from microgen.models.batches import GPU_BATCH, Batches
 from microgen.models.codec import Codec
+from microgen.models.conditions import tell
 from microgen.models.file import content_hash
+from microgen.models.latents import Latents, chosen, white
 from microgen.models.options import SampleOptions, resolve_precision, sample_options
 
 
@@ -152,6 +154,90 @@ class Model:
         request = self.request(condition, shape, extrapolate=extrapolate, batch=batch, **options)
         return self._samples(seeds, request)
 
+    def latents(self, seeds: Sequence[int], shape: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """Return what the samples of `seeds` are made of: white noise by part, each ``(B, ...)``.
+
+        ``model.decode(model.latents([7]))`` makes the sample of seed 7, with every family and every sampler that adds
+        no noise on the way.
+        """
+        return white(seeds, self._family().latent_shapes(self, self._checked_shape(shape)), self.device)
+
+    def decode(
+        self,
+        latents: Latents,
+        conditions: Condition | Sequence[Condition] | None = None,
+        shape: Sequence[int] | None = None,
+        *,
+        extrapolate: bool = False,
+        batch: int | None = None,
+        **options: Any,
+    ) -> Iterator[Microstructure]:
+        """Make one Microstructure per latent; the other arguments are those of :meth:`sample`.
+
+        Parameters
+        ----------
+        latents
+            As from :meth:`latents` or :meth:`encode`, changed or not.
+        conditions
+            One for all, or one for each.
+
+        Raises
+        ------
+        InputError
+            As :meth:`sample`, and if the latents do not fit the model, or the sampler adds noise on the way.
+        """
+        count = self._count(latents, self._checked_shape(shape))
+        asked = [conditions] * count if isinstance(conditions, Condition) or conditions is None else list(conditions)
+        if len(asked) != count:
+            raise InputError(f"there are {count} latents and {len(asked)} conditions; give one condition for each")
+        arguments = {"extrapolate": extrapolate, "batch": batch, **options}
+        known = {id(one): self.request(one, shape, **arguments) for one in asked}
+        return self._decoded(latents, [known[id(one)] for one in asked])
+
+    def encode(self, structures: Sequence[Microstructure], conditions: Sequence[Condition] = ()) -> dict[str, Tensor]:
+        """Return the latents that the model makes real fields from, by part, each ``(B, ...)``.
+
+        Parameters
+        ----------
+        structures
+            Of one shape, on the grid spacing of the model, with its field.
+        conditions
+            What they are known to be, one for each; default: nothing is known.
+
+        Raises
+        ------
+        InputError
+            If the family has no encoder, or the structures do not fit the model.
+        """
+        family = self._family()
+        if not hasattr(family, "encode"):
+            raise InputError(f"a model of the family {self.family} has no encoder; search for the latent instead")
+        x = torch.stack([self.encoded(one) for one in structures])
+        asked = list(conditions) or [Condition()] * len(structures)
+        told = tell(self.conditions, [self.request(c, x.shape[2:]).condition for c in asked], like=x)
+        with _evaluating(self.net):
+            found: dict[str, Tensor] = family.encode(self, x, told)
+        return found
+
+    def encoded(self, structure: Microstructure) -> Tensor:
+        """Return the field of a structure as the network sees it, ``(C, *S)``.
+
+        Raises
+        ------
+        InputError
+            If the structure lacks the field, or its grid has another spacing.
+        """
+        name = self.codec.field
+        if name not in structure.fields:
+            raise InputError(f"this model knows the field {name!r}; the structure has {', '.join(structure.fields)}")
+        if not np.allclose(structure.spacing, self.codec.spacing_um, rtol=1e-3):
+            mine, its = (" x ".join(f"{s:g}" for s in sp) for sp in (self.codec.spacing_um, structure.spacing))
+            raise InputError(f"this model works at {mine} um per point, the structure has {its}; resample it first")
+        values = structure[name]
+        known = FIELDS.get(name)
+        channels = np.moveaxis(values, -1, 0) if known and known.channels else values[None]
+        return self.codec.encode(channels).to(self.device)
+
     def request(
         self,
         condition: Condition | None = None,
@@ -162,13 +248,11 @@ class Model:
         **options: Any,
     ) -> Request:
         """Check what :meth:`sample` is asked for, fill in the defaults, and return it without sampling."""
-        from microgen.models.families import FAMILIES
-
         grid = self._checked_shape(shape)
         wanted = self._checked_condition(condition or Condition(), grid, extrapolate=extrapolate)
         if batch is not None and batch < 1:
             raise InputError(f"batch must be at least 1, got {batch}")
-        chosen = FAMILIES[self.family].check(self, wanted, grid, sample_options(options))
+        chosen = self._family().check(self, wanted, grid, sample_options(options))
         precision = resolve_precision(chosen.precision, self.device)
         used = batch or (None if self.device.type == "cpu" else GPU_BATCH)
         return Request(wanted, grid, chosen, precision, self.device.type, used)
@@ -204,23 +288,53 @@ class Model:
                 scalars[name] = float(values)
         return Condition(scalars, maps)
 
-    def _samples(self, seeds: Iterable[int], request: Request) -> Iterator[Microstructure]:
+    def _family(self) -> Any:
         from microgen.models.families import FAMILIES
 
-        generate = FAMILIES[self.family].generate
-        notes = {"model_sha256": self.sha256, **request.to_dict()}
-        scalars = {**request.condition.scalars, **_uniform(request.condition.maps)}
+        return FAMILIES[self.family]
+
+    def _samples(self, seeds: Iterable[int], request: Request) -> Iterator[Microstructure]:
+        generate = self._family().generate
 
         def make(some: Sequence[int]) -> Tensor:
             made: Tensor = generate(self, some, request.condition, request.shape, request.options)
             return made
 
+        for seed, made in self._run(make, seeds, request):
+            yield self._structure(made, request, seed=seed)
+
+    def _decoded(self, latents: Latents, requests: Sequence[Request]) -> Iterator[Microstructure]:
+        decode, one = self._family().decode, requests[0]
+
+        def make(some: Sequence[int]) -> Tensor:
+            like = torch.zeros((len(some), self.codec.channels, *one.shape), device=self.device)
+            told = tell(self.conditions, [requests[i].condition for i in some], like=like)
+            parts = {name: part.to(self.device) for name, part in chosen(latents, some).items()}
+            made: Tensor = decode(self, parts, told, one.shape, one.options)
+            return made
+
+        for index, made in self._run(make, range(len(requests)), one):
+            yield self._structure(made, requests[index])
+
+    def _run(self, make: Callable[[Sequence[int]], Tensor], keys: Iterable[int], request: Request) -> Iterator[Any]:
         with _evaluating(self.net) as cancelled:
-            batches = Batches(make, self.device, request.precision, request.batch, cancelled)
-            for seed, made in batches.run(seeds):
-                fields = {self.codec.field: self._field(made)}
-                source = {**notes, "seed": seed}
-                yield Microstructure(fields, self.codec.spacing_um, self.codec.phases, scalars, source)
+            yield from Batches(make, self.device, request.precision, request.batch, cancelled).run(keys)
+
+    def _structure(self, encoded: Tensor, request: Request, **source: Any) -> Microstructure:
+        scalars = {**request.condition.scalars, **_uniform(request.condition.maps)}
+        notes = {"model_sha256": self.sha256, **request.to_dict(), **source}
+        fields = {self.codec.field: self._field(encoded)}
+        return Microstructure(fields, self.codec.spacing_um, self.codec.phases, scalars, notes)
+
+    def _count(self, latents: Latents, grid: tuple[int, ...]) -> int:
+        """Return how many samples the latents are of, or say why they do not fit."""
+        counts = {len(part) for part in latents.values()}
+        wanted = self._family().latent_shapes(self, grid)
+        wrong = [n for n, part in latents.items() if n in wanted and tuple(part.shape[1:]) != tuple(wanted[n])]
+        if len(counts) != 1 or 0 in counts or wrong:
+            sizes = ", ".join(f"{name} {_times(shape)}" for name, shape in wanted.items())
+            raise InputError(f"a latent of this model, for samples of {_times(grid)}, has the parts {sizes}")
+        return counts.pop()
 
     def _field(self, encoded: Tensor) -> NDArray[Any]:
         """Decode ``(C, *S)`` to the axes of a field."""

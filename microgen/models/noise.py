@@ -38,12 +38,13 @@ class SeedNoise:
 
     def start(self) -> Tensor:
         """Noise ``(B, C, *S)`` of unit standard deviation to start from."""
-        return self._draw(0)
+        return self.stream(0)
 
     def __call__(self, step: int) -> Tensor:
         """Noise ``(B, C, *S)`` of unit standard deviation to add in `step`."""
-        return self._draw(step + 1)
+        return self.stream(step + 1)
 
-    def _draw(self, stream: int) -> Tensor:
-        drawn = [rng(seed, stream).standard_normal(self.shape, dtype=np.float32) for seed in self.seeds]
+    def stream(self, number: int) -> Tensor:
+        """Noise ``(B, C, *S)`` of unit standard deviation, independent of that of every other `number`."""
+        drawn = [rng(seed, number).standard_normal(self.shape, dtype=np.float32) for seed in self.seeds]
         return torch.from_numpy(np.stack(drawn)).to(self.device)

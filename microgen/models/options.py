@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,9 +14,8 @@ from microgen.core import InputError
 from microgen.core.config import Config, validate
 from microgen.models import schedules
 from microgen.models.guidance import check_interval
-from microgen.models.noise import SeedNoise
 from microgen.models.precondition import Preconditioning
-from microgen.models.samplers import SAMPLERS, Callback, Denoise
+from microgen.models.samplers import SAMPLERS, Callback, Denoise, Noise
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class SampleOptions(Config):
     guidance: float = Field(1.0, ge=0, description="1: as trained; above: exaggerates the condition")
     guidance_interval: tuple[float, float] | None = Field(None, description="noise levels where guidance holds")
     periodic: bool = Field(False, description="samples tile without a seam")
+    truncation: float = Field(1.0, ge=0, le=1, description="1: as trained; below: nearer to the mean sample (stylegan)")
     window: PositiveInt | None = Field(None, description="side of the windows of large canvases in grid points")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the machine has it")
 
@@ -102,16 +102,22 @@ class OnePass(SampleOptions):
         return self.model_dump(mode="json", exclude_defaults=True, exclude={"preset"})
 
 
-def one_pass(options: SampleOptions, family: str) -> OnePass:
+def one_pass(options: SampleOptions, family: str, *, understood: Collection[str] = ()) -> OnePass:
     """Return `options` for a family without steps; presets, which are numbers of steps, are all the same to it.
+
+    Parameters
+    ----------
+    understood
+        Options that mean something to this family, though not to others without steps.
 
     Raises
     ------
     InputError
         For options that have no meaning without steps.
     """
-    left_over = ("sampler", "schedule", "steps", "guidance", "guidance_interval", "window")
-    given = [name for name in left_over if getattr(options, name) != type(options).model_fields[name].default]
+    left_over = ("sampler", "schedule", "steps", "guidance", "guidance_interval", "truncation", "window")
+    unknown = [name for name in left_over if name not in understood]
+    given = [name for name in unknown if getattr(options, name) != type(options).model_fields[name].default]
     if given:
         raise InputError(f"a model of the family {family} makes a sample in one pass; leave out {', '.join(given)}")
     return OnePass(**options.model_dump())
@@ -126,17 +132,32 @@ def sample_options(values: Mapping[str, Any]) -> SampleOptions:
 
 def integrate(
     denoise: Denoise,
-    noise: SeedNoise,
+    start: Tensor,
     options: SampleOptions,
     precondition: Preconditioning,
     *,
+    noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Run the sampler that `options` name, from pure noise to clean encoded samples ``(B, C, *S)``."""
+    """Run the sampler that `options` name, from pure noise to clean encoded samples ``(B, C, *S)``.
+
+    Parameters
+    ----------
+    start
+        White noise of unit variance, ``(B, C, *S)``.
+    noise
+        What samplers that add noise on the way draw it from.
+
+    Raises
+    ------
+    InputError
+        If the sampler adds noise on the way and is given none.
+    """
     preset, sigmas = options.resolved(), noise_levels(options, precondition)
     settings: dict[str, Any] = dict(preset.settings)
-    start = noise.start() * float(sigmas[0])
-    return SAMPLERS[preset.sampler](denoise, start, sigmas, noise=noise, callback=callback, **settings)
+    return SAMPLERS[preset.sampler](
+        denoise, start * float(sigmas[0]), sigmas, noise=noise, callback=callback, **settings
+    )
 
 
 def noise_levels(options: SampleOptions, precondition: Preconditioning) -> Tensor:
@@ -165,6 +186,8 @@ def fitted(options: SampleOptions, precondition: Preconditioning) -> SampleOptio
     if preset.schedule == "discrete" and options.steps is None and preset.steps > len(precondition.table):
         options = options.model_copy(update={"steps": len(precondition.table)})
     noise_levels(options, precondition)
+    if options.truncation != 1:
+        raise InputError("truncation means nothing to a diffusion model; lower guidance, or leave it out")
     if options.guidance_interval is not None:
         check_interval(*options.guidance_interval)
     return options

@@ -160,5 +160,8 @@ def _level(x: Tensor, sigma: float) -> Tensor:
 
 def _drawn(noise: Noise | None, step: int) -> Tensor:
     if noise is None:
-        raise InputError("this sampler adds noise on the way: give it noise(step)")
+        raise InputError(
+            "this sampler adds noise on the way, so its start alone does not decide a sample; "
+            "use the preset standard, fast, heun, euler or ddim"
+        )
     return noise(step)

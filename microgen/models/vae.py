@@ -23,8 +23,8 @@ from torch.nn import functional
 from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models.codec import Codec
-from microgen.models.conditions import Told, encode_conditions, kept
-from microgen.models.noise import SeedNoise
+from microgen.models.conditions import Told, encode_conditions, kept, tell
+from microgen.models.latents import Latents, white
 from microgen.models.options import OnePass, SampleOptions, one_pass
 from microgen.nets import Decoder, Embedding, Encoder, Shape
 
@@ -291,15 +291,41 @@ def generate(
     model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
 ) -> Tensor:
     """Decode one latent of white noise per seed to an encoded sample ``(B, C, *S)``."""
+    latents = white(seeds, latent_shapes(model, shape), model.device)
+    told = tell(model.conditions, [condition] * len(seeds), like=latents["z"])
+    return decode(model, latents, told, shape, options)
+
+
+def latent_shapes(model: Model, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the latent of one sample."""
     net: Any = model.net
-    z = SeedNoise(seeds, net.latent_shape(shape), model.device).start()
+    return {"z": net.latent_shape(shape)}
+
+
+def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], options: SampleOptions) -> Tensor:
+    """Make encoded samples ``(B, C, *S)`` of latents, differentiably; classes are the most likely ones."""
+    net: Any = model.net
     wrap = options.periodic and not net.config.circular
-    decoded = _decoded(net, z, _told(net, len(seeds), condition, z), margin=net.decoder.reach if wrap else 0)
+    decoded = _decoded(net, latents["z"], told, margin=net.decoder.reach if wrap else 0)
     inside: Any = (..., *(slice(n) for n in shape))
     return decoded[inside]
 
 
-def encode(model: Model, fields: NDArray[Any]) -> tuple[Tensor, Tensor]:
+def encode(model: Model, x_BCS: Tensor, told: Told) -> dict[str, Tensor]:
+    """Return the latents that encoded fields are decoded from: the means of their posteriors.
+
+    Raises
+    ------
+    InputError
+        If the sides of the fields do not fit the model.
+    """
+    net = _network(model)
+    _check_fields(model, net, x_BCS.shape)
+    with _looking(net):
+        return {"z": net.encode(x_BCS.to(model.device))[0]}
+
+
+def posterior(model: Model, fields: NDArray[Any]) -> tuple[Tensor, Tensor]:
     """Return mean and log variance of the latents of real fields.
 
     Parameters
@@ -319,22 +345,14 @@ def encode(model: Model, fields: NDArray[Any]) -> tuple[Tensor, Tensor]:
         If the model is of another family or the fields do not fit it.
     """
     net = _network(model)
-    grid = fields.shape[2:]
-    fits = fields.ndim == model.codec.ndim + 2 and fields.shape[1] == model.codec.channels
-    fixed = net.config.latent == "vector"
-    if not fits or (grid != tuple(model.patch) if fixed else any(n % net.factor for n in grid)):
-        sides = " x ".join(map(str, model.patch)) if fixed else f"multiples of {net.factor}"
-        raise InputError(
-            f"fields to encode are (batch, {model.codec.channels}, ...) of {model.codec.ndim} axes, sides {sides}; "
-            f"these are {fields.shape}"
-        )
+    _check_fields(model, net, fields.shape)
     with _looking(net):
         mean, log_variance = net.encode(model.codec.encode(fields).to(model.device))
     return mean, log_variance
 
 
-def decode(model: Model, latent: Tensor, condition: Condition | None = None) -> NDArray[Any]:
-    """Return the fields ``(B, C, *S)`` in physical units that latents of :func:`encode` stand for.
+def expected(model: Model, latent: Tensor, condition: Condition | None = None) -> NDArray[Any]:
+    """Return the fields ``(B, C, *S)`` in physical units that latents of :func:`posterior` stand for.
 
     Raises
     ------
@@ -349,7 +367,20 @@ def decode(model: Model, latent: Tensor, condition: Condition | None = None) -> 
     asked = model.request(condition).condition
     z = latent.to(model.device, torch.float32)
     with _looking(net):
-        return model.codec.decode(_decoded(net, z, _told(net, len(z), asked, z)))
+        return model.codec.decode(_decoded(net, z, tell(model.conditions, [asked] * len(z), like=z)))
+
+
+def _check_fields(model: Model, net: Network, shape: Sequence[int]) -> None:
+    """Refuse fields ``(B, C, *S)`` that the encoder cannot take."""
+    grid = tuple(shape[2:])
+    fits = len(shape) == model.codec.ndim + 2 and shape[1] == model.codec.channels
+    fixed = net.config.latent == "vector"
+    if not fits or (grid != tuple(model.patch) if fixed else any(n % net.factor for n in grid)):
+        sides = " x ".join(map(str, model.patch)) if fixed else f"multiples of {net.factor}"
+        raise InputError(
+            f"fields to encode are (batch, {model.codec.channels}, ...) of {model.codec.ndim} axes, sides {sides}; "
+            f"these are {tuple(shape)}"
+        )
 
 
 def _decoded(net: Network, z: Tensor, told: Told, *, margin: int = 0) -> Tensor:
@@ -373,11 +404,6 @@ def _labels(codec: Codec, x_BCS: Tensor) -> Tensor:
     return values.long().clamp(0, classes(codec) - 1)
 
 
-def _told(net: Network, batch: int, condition: Condition, like: Tensor) -> Told:
-    scalars = {name: torch.full((batch,), value) for name, value in condition.scalars.items()}
-    return encode_conditions(net.conditions, scalars, {}, like=like)
-
-
 def _network(model: Model) -> Network:
     if not isinstance(model.net, Network):
         raise InputError(f"a model of the family {model.family} has no encoder; train one with --family vae")
@@ -390,7 +416,7 @@ def _looking(net: Network) -> Iterator[None]:
     training = net.training
     net.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             yield
     finally:
         net.train(training)
