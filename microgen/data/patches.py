@@ -53,6 +53,13 @@ class Resident:
         return np.full(len(corners), self.constants[name])
 
 
+def specs_of(plan: Plan) -> list[ConditionSpec]:
+    """Return what a model trained by a plan can be asked for."""
+    conditions = plan.conditions
+    kinds = [("scalar", name) for name in conditions.scalars] + [("map", name) for name in conditions.maps]
+    return [ConditionSpec(name, kind, **conditions.ranges[name].model_dump()) for kind, name in kinds]  # type: ignore[arg-type]
+
+
 class Patches:
     """Crops of one split of a data set.
 
@@ -101,9 +108,7 @@ class Patches:
     @property
     def specs(self) -> list[ConditionSpec]:
         """What a model trained on these crops can be asked for."""
-        conditions = self.plan.conditions
-        kinds = [("scalar", name) for name in conditions.scalars] + [("map", name) for name in conditions.maps]
-        return [ConditionSpec(name, kind, **conditions.ranges[name].model_dump()) for kind, name in kinds]  # type: ignore[arg-type]
+        return specs_of(self.plan)
 
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
         """Draw `n` random crops, the same ones for the same state of `rng`.

@@ -27,6 +27,12 @@ CONDITIONAL
     False where it cannot be asked for anything; the conditions of the plan are then left out.
 build_trained(config, *, codec, conditions), model_of(trained)
     The network that is trained, where that is more than the model, and the part of it that is the model.
+BASE, completed(config, base, conditions), begin(net, base)
+    For a family that starts from a trained model, such as a teacher or an autoencoder: the name of the setting that
+    holds its file or run folder (a text, "" where it is not given); the configuration with all that this
+    :class:`~microgen.models.model.Model` decides filled in, its ``sha256`` too, or InputError where it does not fit;
+    and what puts its weights into the freshly made network that is trained. The new model has the codec of the base,
+    and its file stands alone.
 make_optimizers(net, learning_rate)
     Optimisers by name, where there are several.
 judge(state, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +16,11 @@ from microgen.core import InputError
 from microgen.core.config import Config, merge, validate
 from microgen.core.recipe import recipe
 from microgen.data.dataset import Dataset
-from microgen.data.patches import Patches
+from microgen.data.patches import Patches, specs_of
 from microgen.data.plan import ModelPlan, Plan, plan_path, read_plan
 from microgen.models import FAMILIES
 from microgen.models.codec import Codec
-from microgen.models.file import save_model
+from microgen.models.file import load_model, save_model
 from microgen.models.model import Model
 from microgen.train.config import TrainConfig
 from microgen.train.engine import resolve_precision
@@ -29,14 +29,17 @@ from microgen.train.preview import draw_samples
 
 _ESTIMATES = frozenset({"minutes"})
 """Keys of the plan's ``[train]`` table that inform people and are no setting."""
+_OF_TABLES = frozenset(Plan.model_fields["train"].default.model_dump()) | {"patch_px"}
+"""Keys that a family's configuration takes from other tables of the plan."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The plan as changed by the settings of this run, and what the loop needs of it."""
+    """The plan as changed by the settings of this run, what the loop needs of it, and the model it starts from."""
 
     plan: Plan
     train: TrainConfig
+    base: Model | None = None
 
     @property
     def family(self) -> ModuleType:
@@ -81,21 +84,23 @@ def resolve(data: Path, *, plan: Plan | Path | None, settings: Iterable[str] = (
         table.pop("images", None)
     train = validate(TrainConfig, {**suited, **table, **chosen}, where="train")
     chosen = Settings(changed, train.model_copy(update={"precision": resolve_precision(train.precision)}))
-    _ = chosen.family_config  # what the family does not understand is refused here
-    return chosen
+    return _on_base(chosen)
 
 
 def make_job(data: Path, settings: Settings, *, provenance: Mapping[str, Any], say: Callable[[str], None]) -> Job:
     """Read the data set and build the network that the plan asks for."""
     dataset, plan = Dataset.open(data), settings.plan
     patches = Patches(dataset, plan, "train")
-    family, codec = settings.family, make_codec(dataset, patches)
+    family, base = settings.family, settings.base
+    codec = _codec_of(base, patches) if base else make_codec(dataset, patches)
     conditions = patches.specs if getattr(family, "CONDITIONAL", True) else []
     build, model_of = getattr(family, "build_trained", family.build), getattr(family, "model_of", _all)
     config = settings.family_config.model_dump(mode="json")
     with torch.random.fork_rng([]):  # networks are made on the CPU, by its generator alone
         torch.default_generator.manual_seed(settings.train.seed)
         net = build(settings.family_config, codec=codec, conditions=conditions)
+    if base:
+        family.begin(net, base)
 
     def model(average: nn.Module, facts: Mapping[str, Any]) -> Model:
         made = recipe("train", **provenance, **facts)
@@ -122,6 +127,51 @@ def make_codec(dataset: Dataset, patches: Patches) -> Codec:
         low, high = max(low, np.iinfo(dtype).min), min(high, np.iinfo(dtype).max)
     spacing = (plan.data.spacing_um,) * first.ndim
     return Codec(plan.data.field, numbers["mean"], numbers["std"], low, high, dtype.name, spacing, first.phases)
+
+
+def _on_base(chosen: Settings) -> Settings:
+    """Open the model that the family starts from, if it does, and write what that decides into the plan."""
+    family, plan, config = chosen.family, chosen.plan, chosen.family_config  # unknown settings are refused here
+    setting = getattr(family, "BASE", None)
+    if setting is None:
+        return chosen
+    if not getattr(config, setting):
+        raise InputError(
+            f"the family {plan.model.family} starts from a trained model; "
+            f"name its file or run folder with --set model.{setting}=PATH"
+        )
+    place = Path(getattr(config, setting))
+    base = load_model(place / "model.safetensors" if place.is_dir() else place)
+    _check_base(base, place, plan)
+    return replace(chosen, plan=_written(plan, family.completed(config, base, specs_of(plan))), base=base)
+
+
+def _written(plan: Plan, config: Config) -> Plan:
+    """The plan that `config` is read from."""
+    values = config.model_dump(mode="json")
+    shared = {key: value for key, value in values.items() if key in ModelPlan.model_fields}
+    own = config.model_dump(mode="json", exclude={*_OF_TABLES, *shared}, exclude_defaults=True)
+    model = {**plan.model.model_dump(), **shared, "settings": {**plan.model.settings, **own}}
+    return validate(Plan, {**plan.model_dump(), "model": model}, where="settings")
+
+
+def _check_base(base: Model, place: Path, plan: Plan) -> None:
+    field, spacing = base.codec.field, base.codec.spacing_um
+    if field != plan.data.field or not np.allclose(spacing, plan.data.spacing_um, rtol=1e-3):
+        raise InputError(
+            f"the model {place} makes {field} at {spacing[0]:g} um per point, the plan asks for {plan.data.field} at "
+            f"{plan.data.spacing_um:g} um; train both with one plan"
+        )
+
+
+def _codec_of(base: Model, patches: Patches) -> Codec:
+    """The codec of a base, whose weights expect it."""
+    if base.codec.ndim != len(patches.shape) or base.codec.channels != patches.channels:
+        raise InputError(
+            f"the model to start from has {base.codec.ndim} axes and {base.codec.channels} channels, the data set "
+            f"{len(patches.shape)} and {patches.channels}; train both on one data set"
+        )
+    return base.codec
 
 
 def _suited(plan: Plan, suited: Mapping[str, Any], *, said: Mapping[str, Any]) -> Plan:
