@@ -19,6 +19,7 @@ CASES: dict[str, dict[str, Any]] = {
     "gan": {**GAN, "widths": (16, 16), "discriminator_widths": (16,)},
     "dcgan": {**GAN, **WIDTHS},
     "cdcgan": {**GAN, **WIDTHS},
+    "infogan": {**GAN, **WIDTHS, "categories": (3, 4)},
 }
 """Settings of a tiny network for patches of 16 points, by family."""
 FLAT: frozenset[str] = frozenset()

@@ -79,11 +79,16 @@ class Config(Settings):
         """Stages of the networks."""
         return stages_of(self.patch_px) if self.stages is None else self.stages
 
+    @property
+    def inputs(self) -> int:
+        """Numbers that the generator makes a sample of."""
+        return self.latent
+
     def generator(self, shape: Sequence[int], embedding: int) -> nn.Module:
         """Make the generator of samples ``(C, *S)``."""
         return Generator(
             len(shape) - 1,
-            self.latent,
+            self.inputs,
             shape[0],
             side=self.patch_px,
             widths=widths_of(self.width, self.doublings, widest=self.widest),

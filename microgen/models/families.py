@@ -37,6 +37,9 @@ make_optimizers(net, learning_rate)
     Optimisers by name, where there are several.
 judge(state, batch)
     The numbers taken on held-out patches, among them ``"loss"``, where that is not the loss of a step.
+DISCRETE
+    How the names of parts of the latent begin of which only the place of the largest number counts: a small step
+    changes nothing, and the gradient is that of a softmax (straight through).
 encode(model, x, told)
     The latents that encoded fields ``(B, C, *S)`` are decoded from, where there is a way back.
 mapped(model, latents, told), mapped_mean(model, told)
@@ -50,7 +53,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import cdcgan, dcgan, diffusion, gan, vae
+from microgen.models import cdcgan, dcgan, diffusion, gan, infogan, vae
 
 FAMILIES: dict[str, ModuleType] = {
     "diffusion": diffusion,
@@ -58,5 +61,6 @@ FAMILIES: dict[str, ModuleType] = {
     "gan": gan,
     "dcgan": dcgan,
     "cdcgan": cdcgan,
+    "infogan": infogan,
 }
 """Families by name."""

@@ -1,0 +1,47 @@
+"""What reads the codes of a sample from what the discriminator saw (InfoGAN).
+
+Shapes: B batch, F features, K classes, N continuous codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from microgen.nets.gan import SLOPE
+
+SPREAD = 3.0
+"""Standard deviations that are told of a code lie between exp(-3) and exp(3)."""
+
+
+class Recogniser(nn.Module):
+    """The head Q of Chen et al. 2016 (doi:10.48550/arXiv.1606.03657): from features to distributions of codes.
+
+    Where the paper has batch normalisation there is layer normalisation.
+
+    Parameters
+    ----------
+    features
+        Length of what it reads.
+    categories
+        Classes of each categorical code.
+    continuous
+        Continuous codes.
+    width
+        Hidden units.
+    """
+
+    def __init__(self, features: int, *, categories: Sequence[int], continuous: int, width: int = 128) -> None:
+        super().__init__()
+        self.sizes = [*categories, continuous, continuous]
+        self.hidden = nn.Linear(features, width)
+        self.norm = nn.LayerNorm(width)
+        self.last = nn.Linear(width, sum(self.sizes))
+
+    def forward(self, features_BF: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return logits ``(B, K)`` of each categorical code, and mean and log variance ``(B, N)`` of the continuous."""
+        h = functional.leaky_relu(self.norm(self.hidden(features_BF)), SLOPE)
+        *logits, mean, raw = self.last(h).float().split(self.sizes, dim=1)
+        return logits, mean, 2 * SPREAD * (raw / (2 * SPREAD)).tanh()
