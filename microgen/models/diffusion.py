@@ -120,20 +120,26 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
         physical units.
     """
     net, x = state.net, batch["x"]
-    precondition = net.precondition
+    shown = kept(len(net.conditions), len(x), net.config.condition_dropout, state.generator)
+    told = encode_conditions(net.conditions, batch["scalars"], batch["maps"], like=x, kept=shown)
+    loss = denoising_loss(state, x, told)
+    state.backward(loss)
+    state.optimizer_step()
+    return {"loss": loss.detach()}
+
+
+def denoising_loss(state: Any, x: Tensor, told: Told) -> Tensor:
+    """Noise clean fields `x` ``(B, C, *S)``, denoise them, and return the mean weighted error."""
+    precondition = state.net.precondition
     u = torch.rand(len(x), generator=state.generator, device=x.device)
     # one noise level in each of B equal parts of the distribution: a quieter loss (Kingma et al. 2021, appendix I)
     sigma = precondition.draw((torch.arange(len(x), device=x.device) + u) / len(x))
     noise = torch.randn(x.shape, generator=state.generator, device=x.device)
-    shown = kept(len(net.conditions), len(x), net.config.condition_dropout, state.generator)
-    told = encode_conditions(net.conditions, batch["scalars"], batch["maps"], like=x, kept=shown)
     noisy = x + sigma.reshape(-1, *(1,) * (x.ndim - 1)) * noise
-    denoised = denoiser(net, told, autocast=state.autocast)(torch.cat([noisy, told.maps], dim=1), sigma)
+    denoised = denoiser(state.net, told, autocast=state.autocast)(torch.cat([noisy, told.maps], dim=1), sigma)
     error = (denoised - x).square().flatten(1).mean(dim=1)
-    loss = (precondition.weight(sigma) * error).mean()
-    state.backward(loss)
-    state.optimizer_step()
-    return {"loss": loss.detach()}
+    loss: Tensor = (precondition.weight(sigma) * error).mean()
+    return loss
 
 
 def check(model: Model, condition: Condition, shape: Sequence[int], options: SampleOptions) -> SampleOptions:
@@ -167,7 +173,8 @@ def generate(
 
 def latent_shapes(model: Model, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Return the shape of the latent of one sample: the noise that it starts from."""
-    return {"noise": (model.codec.channels, *shape)}
+    net: Any = model.net
+    return {"noise": (net.channels, *shape)}
 
 
 def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], options: SampleOptions) -> Tensor:
