@@ -10,7 +10,7 @@ Shapes: B batch, C field channels, E embedding, L latent numbers, N scalar numbe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -91,10 +91,13 @@ class Settings(core_config.Config):
 class Network(nn.Module):
     """The model: a generator with its conditions, whose values stay in the range of the codec by a tanh."""
 
+    PAINTED: ClassVar[bool] = False
+    """Whether it can be told maps."""
+
     def __init__(self, config: Settings, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
         super().__init__()
         drawn = [c.name for c in conditions if c.kind == "map"]
-        if drawn:
+        if drawn and not self.PAINTED:
             raise InputError(f"a GAN takes one number per sample; move {', '.join(drawn)} from maps to scalars")
         self.config, self.conditions = config, tuple(conditions)
         self.shape = (codec.channels, *(config.patch_px,) * codec.ndim)
@@ -161,7 +164,7 @@ class Pair(nn.Module):
         return made
 
     def logits(self, x_BCS: Tensor, told: Told) -> Tensor:
-        """Return the discriminator's logits ``(B,)``."""
+        """Return the discriminator's logits ``(B,)``, or ``(B, ...)`` where it judges place by place."""
         embedded = self.embedding(told.numbers, told.present) if self.embedding is not None else None
         result: Tensor = self.critic(x_BCS, embedded).float()
         return result
@@ -172,11 +175,15 @@ class Pair(nn.Module):
         usual = 10.0 if config.loss == "wasserstein" else 0.0
         strength = usual if config.gradient_penalty is None else config.gradient_penalty
         total = real.new_zeros(())
+
+        def score(x_BCS: Tensor) -> Tensor:
+            return self.logits(x_BCS, told).reshape(len(x_BCS), -1).mean(dim=1)
+
         if strength:
             part = torch.rand(len(real), generator=state.generator, device=real.device)
-            total = total + strength * gradient_penalty(lambda x: self.logits(x, told), real, fake, part)
+            total = total + strength * gradient_penalty(score, real, fake, part)
         if config.r1:
-            total = total + config.r1 * r1_penalty(lambda x: self.logits(x, told), real)
+            total = total + config.r1 * r1_penalty(score, real)
         return total
 
     def generator_loss(self, state: Any, told: Told, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -236,7 +243,7 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     """
     pair, real = state.net, batch["x"]
     shown = kept(len(pair.conditions), len(real), pair.config.condition_dropout, state.generator)
-    told = encode_conditions(pair.conditions, batch["scalars"], {}, like=real, kept=shown)
+    told = encode_conditions(pair.conditions, batch["scalars"], batch.get("maps", {}), like=real, kept=shown)
     turns = pair.config.discriminator_steps
     numbers = [
         _discriminate(state, some, Told(*part), step)
@@ -245,7 +252,7 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     made, loss, further = _generate(state, told, step)
     means = {name: torch.stack([n[name] for n in numbers]).mean() for name in numbers[0]}
     _adapt(state, means.pop("sign"), images=len(real) / state.share)
-    spread = _diversity(pair, real, made, told.numbers * told.present)
+    spread = _diversity(pair, real, made, _summary(pair, told))
     return {"loss": loss, **means, **further, "diversity": spread, "augment_probability": pair.probability.clone()}
 
 
@@ -337,15 +344,24 @@ def judge(state: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         (:func:`~microgen.models.gan_losses.energy_distance`), 0 for sets that are the same; ``diversity``.
     """
     pair, real = state.net, batch["x"]
-    told = encode_conditions(pair.conditions, batch["scalars"], {}, like=real)
+    told = encode_conditions(pair.conditions, batch["scalars"], batch.get("maps", {}), like=real)
     with state.autocast():
         made = pair.draw(told, state.generator)
     views = [pair.features(x) for x in (real, made)]
     scale = views[0].std(dim=0).clamp_min(1e-6)
     # the conditions weigh as much as all features together, so that ignoring them costs
-    weight = (views[0].shape[1] / max(1, told.numbers.shape[1])) ** 0.5
-    views = [torch.cat([view / scale, weight * told.numbers], dim=1) for view in views]
-    return {"loss": energy_distance(*views), "diversity": _diversity(pair, real, made, told.numbers)}
+    numbers = _summary(pair, told)
+    weight = (views[0].shape[1] / max(1, numbers.shape[1])) ** 0.5
+    views = [torch.cat([view / scale, weight * numbers], dim=1) for view in views]
+    return {"loss": energy_distance(*views), "diversity": _diversity(pair, real, made, numbers)}
+
+
+def _summary(pair: Pair, told: Told) -> Tensor:
+    """Conditions as numbers ``(B, N)`` by which sets of samples are compared: of a map, its mean."""
+    drawn = [c for c in pair.conditions if c.kind == "map"]
+    values = [shown for c in drawn for shown in (*(True,) * c.channels, False)]  # the last tells that it is given
+    means = told.maps[:, values].flatten(2).mean(dim=2) if drawn else told.maps.new_zeros(len(told.maps), 0)
+    return torch.cat([told.numbers * told.present, means], dim=1)
 
 
 def remark(values: Mapping[str, float], part: float) -> str | None:
