@@ -20,6 +20,7 @@ CASES: dict[str, dict[str, Any]] = {
     "dcgan": {**GAN, **WIDTHS},
     "cdcgan": {**GAN, **WIDTHS},
     "infogan": {**GAN, **WIDTHS, "categories": (3, 4)},
+    "stylegan": {**GAN, **WIDTHS, "style": 16, "mapping_depth": 2},
 }
 """Settings of a tiny network for patches of 16 points, by family."""
 FLAT: frozenset[str] = frozenset()
@@ -51,7 +52,7 @@ def make_model(name: str, *, ndim: int = 2, seed: int = 0, **config: Any) -> Mod
     net = family.model_of(trained) if hasattr(family, "model_of") else trained
     with torch.no_grad():
         for weight in net.parameters():
-            if weight.std() < 0.05 and weight.ndim > 1:  # layers that start at zero hide everything behind them
+            if weight.ndim > 1 and weight.std() < 0.05:  # layers that start at zero hide everything behind them
                 weight.normal_(std=0.1)
     settings = family.Config(**{**CASES[name], **config}).model_dump(mode="json")
     return Model(name, settings, net.eval(), codec_of(ndim), specs_of(name), (SIDE,) * ndim, {})

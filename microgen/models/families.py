@@ -53,7 +53,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import cdcgan, dcgan, diffusion, gan, infogan, vae
+from microgen.models import cdcgan, dcgan, diffusion, gan, infogan, stylegan, vae
 
 FAMILIES: dict[str, ModuleType] = {
     "diffusion": diffusion,
@@ -62,5 +62,6 @@ FAMILIES: dict[str, ModuleType] = {
     "dcgan": dcgan,
     "cdcgan": cdcgan,
     "infogan": infogan,
+    "stylegan": stylegan,
 }
 """Families by name."""
