@@ -21,6 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cdcgan": {**GAN, **WIDTHS},
     "infogan": {**GAN, **WIDTHS, "categories": (3, 4)},
     "stylegan": {**GAN, **WIDTHS, "style": 16, "mapping_depth": 2},
+    "psgan": {**GAN, **WIDTHS, "global_latent": 4, "waves": 2, "stages": 2},
 }
 """Settings of a tiny network for patches of 16 points, by family."""
 FLAT: frozenset[str] = frozenset()

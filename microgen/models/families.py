@@ -53,7 +53,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import cdcgan, dcgan, diffusion, gan, infogan, stylegan, vae
+from microgen.models import cdcgan, dcgan, diffusion, gan, infogan, psgan, stylegan, vae
 
 FAMILIES: dict[str, ModuleType] = {
     "diffusion": diffusion,
@@ -63,5 +63,6 @@ FAMILIES: dict[str, ModuleType] = {
     "cdcgan": cdcgan,
     "infogan": infogan,
     "stylegan": stylegan,
+    "psgan": psgan,
 }
 """Families by name."""
