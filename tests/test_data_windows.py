@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from microgen.core import InputError
-from microgen.data.measures import MEASURES, boundaries, measure_for
+from microgen.data.measures import MEASURES, boundaries, cells_of, measure_for
 from microgen.data.windows import fractions, intercepts, summed, window_sums
 from microgen.stats.grains import label_grains, mean_intercept_um
 
@@ -59,7 +59,7 @@ def test_fractions_of_pictures_and_volumes():
 
 
 def test_measures_fit_their_fields():
-    assert measure_for("phase_fraction", "phase", 3) is MEASURES["phase_fraction"]
+    assert measure_for("phase_fraction", "phase", 3) is MEASURES["phase"]["phase_fraction"]
     with pytest.raises(InputError, match="possible here: phase_fraction"):
         measure_for("grain_size_um", "phase", 3)
     with pytest.raises(InputError, match="possible here: none"):
@@ -68,10 +68,11 @@ def test_measures_fit_their_fields():
 
 def test_maps_agree_with_windows_in_the_mean():
     picture = etched(2, (200, 200))
-    made = MEASURES["grain_size_um"].local(picture, 0.5, 40.0)
-    whole = MEASURES["grain_size_um"].windows(picture, 0.5)(np.array([[0, 0]]), picture.shape)[0]
+    cells = cells_of(picture, 0.5)
+    made = MEASURES["grain"]["grain_size_um"].local(cells, 0.5, 40.0)
+    whole = MEASURES["grain"]["grain_size_um"].windows(cells, 0.5)(np.array([[0, 0]]), picture.shape)[0]
     assert made.shape == picture.shape
     assert np.median(made) == pytest.approx(whole, rel=0.15)
     phase = (np.random.default_rng(0).random((60, 60)) < 0.4).astype(np.uint8)
-    local = MEASURES["phase_fraction"].local(phase, 1.0, 9.0)
+    local = MEASURES["phase"]["phase_fraction"].local(phase, 1.0, 9.0)
     assert local[30, 30] == pytest.approx(phase[26:35, 26:35].mean())

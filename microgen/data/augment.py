@@ -36,3 +36,17 @@ def turned(values: NDArray[Any], turn: Turn) -> NDArray[Any]:
     if quarters:
         values = np.rot90(values, quarters, axes=(-2, -1))
     return np.flip(values, axis=tuple(axes)) if axes else values
+
+
+def turned_deg(directions: NDArray[Any], turn: Turn) -> NDArray[Any]:
+    """Directions in degrees of what they describe after :func:`turned`: axial, 0 along x, in the plane of y and x.
+
+    >>> turned_deg(np.array([30.0]), (1,)), turned_deg(np.array([30.0]), (0, -1))
+    (array([120.]), array([150.]))
+    """
+    if not turn:
+        return directions
+    quarters, *axes = turn
+    mirrored = sum(axis in (-1, -2) for axis in axes) % 2
+    angle = (directions + 90 * quarters) * (-1 if mirrored else 1) % 180
+    return np.asarray(np.where(angle >= 180, 0, angle), dtype=directions.dtype)

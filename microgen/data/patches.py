@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import ConditionSpec, InputError, Microstructure
-from microgen.data.augment import draw_turns, turned
+from microgen.data.augment import Turn, draw_turns, turned, turned_deg
 from microgen.data.dataset import Dataset, Split
 from microgen.data.meaning import grain_cells, knows_grains
-from microgen.data.measures import Measure, measure_for
+from microgen.data.measures import Measure, cells_of, measure_for
 from microgen.data.plan import Plan
 from microgen.data.resample import resample, resample_field
 from microgen.data.windows import Windows
@@ -192,7 +192,7 @@ class Patches:
             values[owner == k] = self.images[k].scalar(name, corners[owner == k], self.shape)
         return values
 
-    def _crops(self, owner: NDArray[np.intp], corners: NDArray[np.intp], turns: Sequence[Any]) -> Batch:
+    def _crops(self, owner: NDArray[np.intp], corners: NDArray[np.intp], turns: Sequence[Turn]) -> Batch:
         conditions, n = self.plan.conditions, len(owner)
         field = np.zeros((n, self.channels, *self.shape), dtype=np.float32)
         maps = {name: np.zeros((n, *self.shape), dtype=np.float32) for name in conditions.maps}
@@ -203,6 +203,10 @@ class Patches:
             for name, values in maps.items():
                 values[row] = turned(image.maps[name][box], turn)
         scalars = {name: self._scalars(name, owner, corners) for name in conditions.scalars}
+        for spec in self.specs:
+            if spec.scale == "axial":
+                shown = scalars if spec.kind == "scalar" else maps
+                shown[spec.name] = _directions(shown[spec.name], turns)
         return {"field": field, "scalars": scalars, "maps": maps}
 
 
@@ -215,7 +219,7 @@ def resident(m: Microstructure, name: str, plan: Plan) -> Resident:
     wanted = {c: _measure(c, m, plan) for c in plan.conditions.scalars if c not in m.scalars}
     painted = {c: _measure(c, m, plan) for c in plan.conditions.maps}
     of_grains = any(measure.field == "grain" for measure in (*wanted.values(), *painted.values()))
-    known = {"grain": resample(grain_cells(m), m.spacing, spacing, categorical=True)} if of_grains else {}
+    known = {"grain": _cells(m, values, plan)} if of_grains else {}
     return Resident(
         name,
         values[None] if values.ndim == m.ndim else np.ascontiguousarray(np.moveaxis(values, -1, 0)),
@@ -223,6 +227,18 @@ def resident(m: Microstructure, name: str, plan: Plan) -> Resident:
         {c: float(m.scalars[c]) for c in plan.conditions.scalars if c in m.scalars},
         {c: _map(measure, known.get(measure.field, values), plan) for c, measure in painted.items()},
     )
+
+
+def _cells(m: Microstructure, values: NDArray[np.float32], plan: Plan) -> NDArray[Any]:
+    """Grains at the pixel size of the plan: those that are known, or those that an etched micrograph shows."""
+    if plan.data.field == "intensity":
+        return cells_of(values, plan.data.spacing_um)
+    return resample(grain_cells(m), m.spacing, plan.data.spacing_um, categorical=True)
+
+
+def _directions(values: NDArray[np.float32], turns: Sequence[Turn]) -> NDArray[np.float32]:
+    """Directions of crops, or maps of them, after the crops were turned."""
+    return np.stack([turned_deg(one, turn) for one, turn in zip(values, turns, strict=True)])
 
 
 def _measure(name: str, m: Microstructure, plan: Plan) -> Measure:

@@ -44,7 +44,7 @@ class Windows:
         Summed-area tables, each with how many planes at the end of a box do not count along each axis (a step from
         there leads out of the box).
     value
-        From the sum over the tables and the shape of the boxes to the quantity.
+        From the sums in each table, ``(tables, n)``, and the shape of the boxes to the quantity.
     """
 
     tables: tuple[tuple[NDArray[np.float64], tuple[int, ...]], ...]
@@ -53,10 +53,8 @@ class Windows:
     def __call__(self, corners: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64]:
         """Quantity of boxes of `shape` with their first grid point at `corners`, ``(n, ndim)``."""
         corners = np.asarray(corners)
-        total = np.zeros(len(corners))
-        for table, less in self.tables:
-            total += window_sums(table, corners, corners + (np.asarray(shape) - less))
-        return self.value(total, shape)
+        sums = [window_sums(t, corners, corners + np.maximum(np.asarray(shape) - less, 0)) for t, less in self.tables]
+        return self.value(np.stack(sums), shape)
 
 
 def intercepts(boundary: NDArray[Any], spacing_um: float) -> Windows:
@@ -69,8 +67,8 @@ def intercepts(boundary: NDArray[Any], spacing_um: float) -> Windows:
     steps = np.eye(grains.ndim, dtype=int)
     tables = tuple((summed(np.diff(grains, axis=a) != 0), tuple(steps[a].tolist())) for a in range(grains.ndim))
 
-    def value(total: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-        points = int(np.prod(shape))
+    def value(sums: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+        total, points = sums.sum(axis=0), int(np.prod(shape))
         length = sum(points // n * (n - 1) for n in shape)
         return np.where(total > 0, length / np.maximum(total, 1), 2 * float(np.mean(shape))) * spacing_um
 
@@ -80,4 +78,4 @@ def intercepts(boundary: NDArray[Any], spacing_um: float) -> Windows:
 def fractions(region: NDArray[Any]) -> Windows:
     """Share of the grid points of boxes that lie in `region`."""
     table = summed(region)
-    return Windows(((table, (0,) * table.ndim),), lambda total, shape: total / float(np.prod(shape)))
+    return Windows(((table, (0,) * table.ndim),), lambda sums, shape: sums[0] / float(np.prod(shape)))

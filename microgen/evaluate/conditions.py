@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
-from microgen.data.measures import MEASURES
-from microgen.data.windows import Windows, intercepts
+from microgen.data.meaning import grain_cells, knows_grains
+from microgen.data.measures import Measure, cells_of, measures
+from microgen.data.windows import Windows
 from microgen.stats.boundaries import Polarity, find_polarity, segment
 
 LOOKED_AT = 8
@@ -41,10 +42,7 @@ def with_boundary(picture: Microstructure, polarity: Polarity | None) -> Microst
 
 def measurable(name: str, picture: Microstructure) -> bool:
     """Whether a condition can be measured on the fields of a picture."""
-    if name == "grain_size_um" and "boundary" in picture:
-        return True
-    measure = MEASURES.get(name)
-    return measure is not None and measure.field in picture and picture.ndim in measure.ndim
+    return _measure(name, picture) is not None
 
 
 def measured_in(
@@ -76,9 +74,19 @@ def measured_alone(name: str, windows: Sequence[Microstructure]) -> NDArray[np.f
 
 
 def _windows(name: str, picture: Microstructure) -> Windows:
-    if name == "grain_size_um" and "boundary" in picture:
-        return intercepts(picture["boundary"].astype(bool), picture.spacing[0])
-    return MEASURES[name].windows(picture[MEASURES[name].field], picture.spacing[0])
+    measure, spacing = _measure(name, picture), picture.spacing[0]
+    if measure is None:
+        raise InputError(f"{name} cannot be measured on {', '.join(picture.fields)}")
+    if measure.field != "grain":
+        return measure.windows(picture[measure.field], spacing)
+    known = knows_grains(picture)
+    return measure.windows(grain_cells(picture) if known else cells_of(picture["intensity"], spacing), spacing)
+
+
+def _measure(name: str, picture: Microstructure) -> Measure | None:
+    """How a condition is measured on a picture: on gray values or phases themselves before their grains."""
+    learned = next((field for field in ("phase", "intensity") if field in picture), "grain")
+    return measures(learned, picture.ndim, grains=knows_grains(picture)).get(name)
 
 
 def _is_micrograph(m: Microstructure) -> bool:
