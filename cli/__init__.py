@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Compare generated structures with real ones and write the report.",
     "run": "Run a file of commands as steps, skipping what is up to date.",
     "datasets": "List, show and fetch known data sets.",
+    "models": "List models, show and write their cards.",
     "info": "Say what a file of ours is and how it was made.",
     "reproduce": "Make an output again from the recipe inside it.",
     "doctor": "Check the installation and estimate the speed of this machine.",

@@ -189,6 +189,7 @@ def _evaluate(paths: Paths, samples: Samples, settings: FitSettings, stages: Sta
 
 def _compared(paths: Paths, samples: Samples, settings: FitSettings) -> dict[str, Any]:
     from microgen.evaluate.files import evaluate_files
+    from microgen.models.card import write_card
 
     found = evaluate_files(
         paths.data,
@@ -200,6 +201,7 @@ def _compared(paths: Paths, samples: Samples, settings: FitSettings) -> dict[str
     found.to_html(paths.report)
     found.to_json(paths.report.with_suffix(".json"))
     numbers = found.to_dict()
+    write_card(paths.model, report=numbers)
     return {
         "headline": numbers["headline"],
         "verdict": numbers["verdict"],

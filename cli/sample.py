@@ -98,9 +98,9 @@ def command(
 
 def _sample(arguments: dict[str, Any], devices: int) -> None:
     from microgen.generate import condition_folders, launch, sample_to_folder, worker_of_environment
-    from microgen.generate.sampling import find_model, usual_format
+    from microgen.generate.sampling import usual_format
     from microgen.generate.watch import Watch
-    from microgen.models import read_header
+    from microgen.models.file import find_model, read_header
 
     codec = read_header(find_model(arguments["model"]))["codec"]
     arguments["file_format"] = arguments["file_format"] or usual_format(len(codec["spacing_um"]), codec["dtype"])

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -137,6 +138,17 @@ def cards() -> dict[str, Card]:
     'MIT'
     """
     return {path.parent.name: read_card(path) for path in sorted(cards_folder().glob(f"*/{CARD}"))}
+
+
+def cards_beside(paths: Iterable[Path]) -> list[dict[str, str]]:
+    """Return title, licence, source and citation of the data sets that files or folders belong to.
+
+    :func:`microgen.data.fetch.fetch` leaves the card of a data set in its folder.
+    """
+    folders = {parent for path in paths for parent in ([path] if path.is_dir() else path.parents[:2])}
+    found = [read_card(folder / CARD) for folder in sorted(folders) if (folder / CARD).is_file()]
+    names = ("title", "licence", "source", "citation")
+    return [{name: str(value) for name in names if (value := getattr(card, name))} for card in found]
 
 
 def card_folder(name: str) -> Path:

@@ -13,6 +13,7 @@ from microgen.core import InputError
 from microgen.core.files import write_json
 from microgen.core.recipe import recipe
 from microgen.data.assigning import Assigned, assign, parts, specimens
+from microgen.data.cards import cards_beside
 from microgen.data.dataset import VERSION, Dataset, write_dataset
 from microgen.data.gathering import Gathered, gather
 from microgen.data.meaning import Meaning
@@ -146,7 +147,7 @@ def prepare(
     >>> result["images"], result["train"], len(result["held_out"])
     (4, 3, 1)
     """
-    out = Path(out)
+    out, places = Path(out), [Path(path) for path in inputs]
     given = [pixel_size_um] if isinstance(pixel_size_um, (str, int, float)) else list(pixel_size_um)
     said: dict[str, Any] = {"dataset": dataset, "raw_shape": raw_shape, "raw_dtype": raw_dtype}
     said |= {"euler_frame": euler_frame, "volume": volume or None}
@@ -154,7 +155,7 @@ def prepare(
     learned = meaning.request() | ({"field": field} if field else {}) | ({"slices": True} if slices else {})
     reading = {k: v for k, v in said.items() if v is not None}
     options = Options(crop_bottom, held_out, seed, specimen, skip_bad, reading, learned)
-    found = Inputs.find(inputs, pixel_size_um=given, reader=Reader(options.how, meaning, slices))
+    found = Inputs.find(places, pixel_size_um=given, reader=Reader(options.how, meaning, slices))
     if found.stray:
         say(left_out_text(found.stray))
     files = _hash([VERSION, found.content(), *([learned] if learned else [])])
@@ -173,7 +174,8 @@ def prepare(
             say(f"{plan_path(out)} was edited and is kept; delete it to get a new one")
         else:
             write_plan(plan_path(out), planned.plan, planned.reasons, inputs=files)
-        _write(out, gathered, items, {"inputs": files, "request": request, "result": result})
+        about = {"inputs": files, "request": request, "result": result, "sources": cards_beside(places)}
+        _write(out, gathered, items, about)
     return {**result, "skipped": False}
 
 

@@ -1,7 +1,8 @@
 """Asking a model: samples by seed and condition, canvases of any size, folders filled exactly once."""
 
-from microgen.generate.sampling import condition_folders, find_model, preview_request, remake, sample_to_folder
+from microgen.generate.sampling import condition_folders, preview_request, remake, sample_to_folder
 from microgen.generate.workers import launch, worker_of_environment
+from microgen.models.file import find_model
 
 __all__ = [
     "condition_folders",

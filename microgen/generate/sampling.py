@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from microgen.core import Condition, InputError, Microstructure
 from microgen.generate.folder import SampleFolder
 from microgen.generate.watch import count_samples
-from microgen.models.file import load_model
+from microgen.models.file import find_model, load_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,22 +158,6 @@ def remake(
         names = ", ".join(recipe.get("maps", maps or {}))
         raise InputError(f"this sample was made with other condition maps; the recipe has only the hash of {names}")
     return next(loaded.sample([recipe["seed"]], condition, **asked))
-
-
-def find_model(model: Path | str) -> Path:
-    """Return the model file of a run folder, or the file itself.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    path = Path(model)
-    inside = path / "model.safetensors" if path.is_dir() else path
-    if not inside.is_file():
-        hint = "train has not finished there" if path.is_dir() else "give a model file or the folder of a training run"
-        raise InputError(f"there is no model {inside}; {hint}")
-    return inside
 
 
 def usual_format(ndim: int, dtype: str) -> str:

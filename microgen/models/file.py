@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -127,6 +128,30 @@ def read_header(path: Path | str) -> dict[str, Any]:
     if FORMAT not in metadata:
         raise InputError(f"{path} is a safetensors file, but not a model of microgen")
     return _header(path, metadata[FORMAT])
+
+
+def find_model(model: Path | str) -> Path:
+    """Return the model file of a run folder, or the file itself.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = Path(model)
+    inside = path / "model.safetensors" if path.is_dir() else path
+    if not inside.is_file():
+        hint = "train has not finished there" if path.is_dir() else "give a model file or the folder of a training run"
+        raise InputError(f"there is no model {inside}; {hint}")
+    return inside
+
+
+def count_parameters(path: Path | str) -> int:
+    """Return how many numbers the tensors of a model file hold, from its table of contents alone."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as stream:
+        return sum(math.prod(stream.get_slice(name).get_shape()) for name in stream.keys())  # noqa: SIM118
 
 
 def content_hash(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -15,6 +15,7 @@ from microgen.core import InputError, MicrogenError
 from microgen.core.files import lock, sha256, write_bytes, write_json, write_whole
 from microgen.data.dataset import Dataset
 from microgen.data.plan import Plan
+from microgen.models.card import write_card
 from microgen.models.file import read_header
 from microgen.train.config import FREE_KEYS, flatten
 from microgen.train.engine import leave, make_fabric
@@ -79,7 +80,7 @@ def train(
             tell(f"{run} is finished; train into another folder to train again")
             before = _read_json(run / "result.json")
             return {**before, **_places(run, keep_best=before["best_model"] is not None)}
-        job = make_job(data, chosen, provenance=_provenance(identity), say=tell)
+        job = make_job(data, chosen, provenance=_provenance(identity, Dataset.open(data)), say=tell)
         counters = Trainer(job, run, chosen.train, fabric=fabric).fit()
         result: dict[str, Any] = _on_main(fabric, lambda: _finish(run, counters))
         leave(fabric)
@@ -149,8 +150,10 @@ def _check_same(run: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
         )
 
 
-def _provenance(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {"data_sha256": identity["data"]["sha256"], "plan": identity["plan"], "train": identity["train"]}
+def _provenance(identity: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    about = {"pictures": len(dataset.names_in("train")), "sources": dataset.meta.get("sources", [])}
+    said = {"plan": identity["plan"], "train": identity["train"]}
+    return {"data_sha256": identity["data"]["sha256"], "data": about, **said}
 
 
 def _finish(run: Path, counters: Counters) -> dict[str, Any]:
@@ -171,6 +174,7 @@ def _finish(run: Path, counters: Counters) -> dict[str, Any]:
         "stopped_early": counters.stopped_early,
         "best": {"images": counters.best_images, "held_out_loss": counters.best},
     }
+    write_card(model)
     write_json(run / "result.json", result)
     if not keep_best:
         best.unlink(missing_ok=True)
