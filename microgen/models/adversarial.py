@@ -21,13 +21,13 @@ from microgen.core import Condition, ConditionSpec, InputError
 from microgen.core import config as core_config
 from microgen.models import gan_augment as augmenting
 from microgen.models.codec import Codec
-from microgen.models.conditions import Told, encode_conditions, kept, tell
+from microgen.models.conditions import Told, encode_conditions, kept, summary, tell
 from microgen.models.gan_losses import (
     GAMES,
     Game,
     accuracies,
+    conditional_distance,
     diversity,
-    energy_distance,
     gradient_penalty,
     r1_penalty,
 )
@@ -252,7 +252,7 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     made, loss, further = _generate(state, told, step)
     means = {name: torch.stack([n[name] for n in numbers]).mean() for name in numbers[0]}
     _adapt(state, means.pop("sign"), images=len(real) / state.share)
-    spread = _diversity(pair, real, made, _summary(pair, told))
+    spread = _diversity(pair, real, made, summary(pair.conditions, told))
     return {"loss": loss, **means, **further, "diversity": spread, "augment_probability": pair.probability.clone()}
 
 
@@ -341,27 +341,15 @@ def judge(state: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     -------
     dict
         ``loss``: the energy distance of random texture features together with the conditions
-        (:func:`~microgen.models.gan_losses.energy_distance`), 0 for sets that are the same; ``diversity``.
+        (:func:`~microgen.models.gan_losses.conditional_distance`), 0 for sets that are the same; ``diversity``.
     """
     pair, real = state.net, batch["x"]
     told = encode_conditions(pair.conditions, batch["scalars"], batch.get("maps", {}), like=real)
     with state.autocast():
         made = pair.draw(told, state.generator)
-    views = [pair.features(x) for x in (real, made)]
-    scale = views[0].std(dim=0).clamp_min(1e-6)
-    # the conditions weigh as much as all features together, so that ignoring them costs
-    numbers = _summary(pair, told)
-    weight = (views[0].shape[1] / max(1, numbers.shape[1])) ** 0.5
-    views = [torch.cat([view / scale, weight * numbers], dim=1) for view in views]
-    return {"loss": energy_distance(*views), "diversity": _diversity(pair, real, made, numbers)}
-
-
-def _summary(pair: Pair, told: Told) -> Tensor:
-    """Conditions as numbers ``(B, N)`` by which sets of samples are compared: of a map, its mean."""
-    drawn = [c for c in pair.conditions if c.kind == "map"]
-    values = [shown for c in drawn for shown in (*(True,) * c.channels, False)]  # the last tells that it is given
-    means = told.maps[:, values].flatten(2).mean(dim=2) if drawn else told.maps.new_zeros(len(told.maps), 0)
-    return torch.cat([told.numbers * told.present, means], dim=1)
+    numbers = summary(pair.conditions, told)
+    distance = conditional_distance(pair.features(real), pair.features(made), numbers)
+    return {"loss": distance, "diversity": _diversity(pair, real, made, numbers)}
 
 
 def remark(values: Mapping[str, float], part: float) -> str | None:

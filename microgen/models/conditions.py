@@ -100,6 +100,14 @@ def tell(conditions: Sequence[ConditionSpec], asked: Sequence[Condition], *, lik
     return encode_conditions(conditions, scalars, maps, like=like, kept=shown.expand(len(like), -1))
 
 
+def summary(conditions: Sequence[ConditionSpec], told: Told) -> Tensor:
+    """Return what was told as numbers ``(B, N)`` by which sets of samples are compared: of a map, its mean."""
+    drawn = [c for c in conditions if c.kind == "map"]
+    values = [shown for c in drawn for shown in (*(True,) * c.channels, False)]  # the last tells that it is given
+    means = told.maps[:, values].flatten(2).mean(dim=2) if drawn else told.maps.new_zeros(len(told.maps), 0)
+    return torch.cat([told.numbers * told.present, means], dim=1)
+
+
 def _encoded(spec: ConditionSpec, values: Tensor) -> Tensor:
     """:meth:`ConditionSpec.encode` in torch, so that nothing leaves the device; the new axis is the second."""
     if spec.scale == "axial":

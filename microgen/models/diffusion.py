@@ -151,13 +151,18 @@ def check(model: Model, condition: Condition, shape: Sequence[int], options: Sam
         For options that cannot be sampled with, and for what a model that never saw a hidden condition cannot do.
     """
     net: Any = model.net
-    if net.conditions and not net.config.condition_dropout:
-        missing = [c.name for c in net.conditions if c.name not in {**condition.scalars, **condition.maps}]
-        if missing:
-            raise InputError(f"this model was trained with condition_dropout = 0 and must be told {', '.join(missing)}")
-        if options.guidance != 1:
-            raise InputError("this model was trained with condition_dropout = 0, which leaves guidance = 1 only")
+    check_told(model, condition)
+    if net.conditions and not net.config.condition_dropout and options.guidance != 1:
+        raise InputError("this model was trained with condition_dropout = 0, which leaves guidance = 1 only")
     return fitted(options, net.precondition)
+
+
+def check_told(model: Model, condition: Condition) -> None:
+    """Refuse to leave out what a model must be told that never saw a hidden condition."""
+    net: Any = model.net
+    missing = [c.name for c in net.conditions if c.name not in {**condition.scalars, **condition.maps}]
+    if missing and not net.config.condition_dropout:
+        raise InputError(f"this model was trained with condition_dropout = 0 and must be told {', '.join(missing)}")
 
 
 def generate(

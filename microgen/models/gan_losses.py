@@ -120,6 +120,18 @@ def energy_distance(real_BF: Tensor, fake_BF: Tensor) -> Tensor:
     return (2 * between - spread - within) / spread
 
 
+def conditional_distance(real_BF: Tensor, fake_BF: Tensor, numbers_BN: Tensor) -> Tensor:
+    """Return the energy distance of features joined with the conditions they were made for, encoded.
+
+    Features are counted in standard deviations of the real ones; the conditions weigh as much as all features together,
+    so that ignoring them costs.
+    """
+    scale = real_BF.std(dim=0).clamp_min(1e-6)
+    weight = (real_BF.shape[1] / max(1, numbers_BN.shape[1])) ** 0.5
+    real, fake = (torch.cat([view / scale, weight * numbers_BN], dim=1) for view in (real_BF, fake_BF))
+    return energy_distance(real, fake)
+
+
 def diversity(real_BF: Tensor, fake_BF: Tensor, numbers_BN: Tensor) -> Tensor:
     """Return how different the generated samples are among themselves, relative to the real ones: 1 if as much.
 
