@@ -15,6 +15,7 @@ GAN = {"patch_px": 16, "latent": 8, "embedding": 16}
 WIDTHS = {"width": 4, "discriminator_width": 4, "widest": 8}
 CASES: dict[str, dict[str, Any]] = {
     "diffusion": UNET,
+    "consistency": UNET,
     "vae": {**UNET, "patch_px": 16, "latent_size": 8},
     "gan": {**GAN, "widths": (16, 16), "discriminator_widths": (16,)},
     "dcgan": {**GAN, **WIDTHS},

@@ -53,10 +53,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import cdcgan, dcgan, diffusion, gan, infogan, psgan, stylegan, vae
+from microgen.models import cdcgan, consistency, dcgan, diffusion, gan, infogan, psgan, stylegan, vae
 
 FAMILIES: dict[str, ModuleType] = {
     "diffusion": diffusion,
+    "consistency": consistency,
     "vae": vae,
     "gan": gan,
     "dcgan": dcgan,
