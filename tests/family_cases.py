@@ -16,6 +16,12 @@ WIDTHS = {"width": 4, "discriminator_width": 4, "widest": 8}
 CASES: dict[str, dict[str, Any]] = {
     "diffusion": UNET,
     "consistency": UNET,
+    "latent-diffusion": {
+        **UNET,
+        "fold": 1,
+        "patch_px": 16,
+        "frozen": {"sha256": "0" * 64, "config": {**UNET, "channels": (8,), "latent": "map", "patch_px": 16}},
+    },
     "vae": {**UNET, "patch_px": 16, "latent_size": 8},
     "gan": {**GAN, "widths": (16, 16), "discriminator_widths": (16,)},
     "dcgan": {**GAN, **WIDTHS},

@@ -46,7 +46,8 @@ def test_a_file_gives_the_same_model(name: str, ndim: int, tmp_path: Path) -> No
     save_model(tmp_path / "m.safetensors", model)
     again = load_model(tmp_path / "m.safetensors")
     assert again.sha256 == model.sha256
-    first, second = (next(m.sample([5], asked_of(name)))["intensity"] for m in (model, again))
+    # in single precision: weights that were loaded lie in memory in another order, which bfloat16 rounding shows
+    first, second = (next(m.sample([5], asked_of(name), precision="fp32"))["intensity"] for m in (model, again))
     assert np.array_equal(first, second)
 
 

@@ -23,6 +23,8 @@ What a family may have besides:
 TRAIN
     Settings of the training loop (:class:`microgen.train.config.TrainConfig`) that suit it better than those of a plan
     made for another family.
+MODEL
+    The same for the ``[model]`` table of such a plan.
 CONDITIONAL
     False where it cannot be asked for anything; the conditions of the plan are then left out.
 build_trained(config, *, codec, conditions), model_of(trained)
@@ -33,6 +35,8 @@ BASE, completed(config, base, conditions), begin(net, base)
     :class:`~microgen.models.model.Model` decides filled in, its ``sha256`` too, or InputError where it does not fit;
     and what puts its weights into the freshly made network that is trained. The new model has the codec of the base,
     and its file stands alone.
+measure(net, draw)
+    Sets constants of the freshly made network from training crops; ``draw(n)`` makes n of them, encoded.
 make_optimizers(net, learning_rate)
     Optimisers by name, where there are several.
 judge(state, batch)
@@ -53,11 +57,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from microgen.models import cdcgan, consistency, dcgan, diffusion, gan, infogan, psgan, stylegan, vae
+from microgen.models import cdcgan, consistency, dcgan, diffusion, gan, infogan, latent_diffusion, psgan, stylegan, vae
 
 FAMILIES: dict[str, ModuleType] = {
     "diffusion": diffusion,
     "consistency": consistency,
+    "latent-diffusion": latent_diffusion,
     "vae": vae,
     "gan": gan,
     "dcgan": dcgan,

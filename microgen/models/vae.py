@@ -392,6 +392,11 @@ def _decoded(net: Network, z: Tensor, told: Told, *, margin: int = 0) -> Tensor:
     if margin:
         inside: Any = (..., *(slice(margin * net.factor, (margin + n) * net.factor) for n in grid))
         decoded = decoded[inside]
+    return most_likely(net, decoded)
+
+
+def most_likely(net: Network, decoded: Tensor) -> Tensor:
+    """Return the encoded field ``(B, C, *S)`` that a decoder's answer stands for; of classes the most likely one."""
     if not net.classes:
         return decoded
     codec = net.codec

@@ -15,6 +15,7 @@ from torch import nn
 from microgen.core import InputError
 from microgen.core.config import Config, merge, validate
 from microgen.core.recipe import recipe
+from microgen.core.seeds import rng
 from microgen.data.dataset import Dataset
 from microgen.data.patches import Patches, specs_of
 from microgen.data.plan import ModelPlan, Plan, plan_path, read_plan
@@ -29,6 +30,8 @@ from microgen.train.preview import draw_samples
 
 _ESTIMATES = frozenset({"minutes"})
 """Keys of the plan's ``[train]`` table that inform people and are no setting."""
+_MEASURE = 3
+"""Purpose of a seed, beside those of the loop."""
 _OF_TABLES = frozenset(Plan.model_fields["train"].default.model_dump()) | {"patch_px"}
 """Keys that a family's configuration takes from other tables of the plan."""
 
@@ -77,7 +80,7 @@ def resolve(data: Path, *, plan: Plan | Path | None, settings: Iterable[str] = (
     changed = validate(Plan, merge(plan.model_dump(), theirs), where="settings")
     suited: Mapping[str, Any] = getattr(FAMILIES.get(changed.model.family), "TRAIN", {})
     if changed.model.family != plan.model.family:
-        changed = _suited(changed, suited, said=merge({}, theirs).get("train", {}))
+        changed = _suited(changed, FAMILIES.get(changed.model.family), said=merge({}, theirs))
     table = {k: v for k, v in changed.train.model_dump().items() if k in TrainConfig.model_fields.keys() - _ESTIMATES}
     chosen = merge({}, mine).get("train", {})
     if "minutes" in chosen and "images" not in chosen:
@@ -101,6 +104,9 @@ def make_job(data: Path, settings: Settings, *, provenance: Mapping[str, Any], s
         net = build(settings.family_config, codec=codec, conditions=conditions)
     if base:
         family.begin(net, base)
+    if measure := getattr(family, "measure", None):
+        crops = rng(settings.train.seed, 0, 0, _MEASURE)
+        measure(net, lambda count: codec.encode(patches.batch(crops, count)["field"]))
 
     def model(average: nn.Module, facts: Mapping[str, Any]) -> Model:
         made = recipe("train", **provenance, **facts)
@@ -174,11 +180,13 @@ def _codec_of(base: Model, patches: Patches) -> Codec:
     return base.codec
 
 
-def _suited(plan: Plan, suited: Mapping[str, Any], *, said: Mapping[str, Any]) -> Plan:
-    """Put what suits a family in place of a ``[train]`` table that was made for another one, but for what was said."""
-    table = plan.train.model_dump()
-    usual = {key: value for key, value in suited.items() if key in table}
-    return validate(Plan, {**plan.model_dump(), "train": {**table, **usual, **said}}, where="settings")
+def _suited(plan: Plan, family: ModuleType | None, *, said: Mapping[str, Any]) -> Plan:
+    """Put what suits a family in place of tables that were made for another one, but for what was said."""
+    values = plan.model_dump()
+    for table, name in (("train", "TRAIN"), ("model", "MODEL")):
+        known = values[table].keys() - said.get(table, {}).keys()
+        values[table] |= {key: value for key, value in getattr(family, name, {}).items() if key in known}
+    return validate(Plan, values, where="settings")
 
 
 def _all(trained: nn.Module) -> nn.Module:
