@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from microgen.data.augment import Turn, draw_turns, turned, turned_deg
 from microgen.data.dataset import Dataset, Split
 from microgen.data.meaning import grain_cells, knows_grains
 from microgen.data.measures import Measure, cells_of, measure_for
-from microgen.data.plan import Plan
+from microgen.data.plan import Plan, Range
 from microgen.data.resample import resample, resample_field
 from microgen.data.windows import Windows
 
@@ -56,8 +56,12 @@ class Resident:
 def specs_of(plan: Plan) -> list[ConditionSpec]:
     """Return what a model trained by a plan can be asked for."""
     conditions = plan.conditions
-    kinds = [("scalar", name) for name in conditions.scalars] + [("map", name) for name in conditions.maps]
-    return [ConditionSpec(name, kind, **conditions.ranges[name].model_dump()) for kind, name in kinds]  # type: ignore[arg-type]
+    scalars = [_spec(name, "scalar", conditions.ranges[name]) for name in conditions.scalars]
+    return scalars + [_spec(name, "map", conditions.ranges[name]) for name in conditions.maps]
+
+
+def _spec(name: str, kind: Literal["scalar", "map"], known: Range) -> ConditionSpec:
+    return ConditionSpec(name, kind, known.low, known.high, known.scale, known.labels)
 
 
 class Patches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -22,6 +22,7 @@ from pydantic import (
 from microgen.core import InputError
 from microgen.core.config import Config, read_toml, validate
 from microgen.core.files import write_bytes
+from microgen.data.measures import scale_of
 
 Augmentation = Literal["flip_x", "flip_y", "flip_z", "quarter_turns"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -38,26 +39,72 @@ class DataPlan(Config):
 
 
 class Range(Config):
-    """Range of a condition in physical units, and the scale on which the network sees it."""
+    """Range of a condition in physical units, and the scale on which the network sees it.
+
+    Directions are ``{ low = 0, high = 180, scale = "axial" }``. Classes have their names instead of a range.
+
+    Examples
+    --------
+    >>> Range.of_labels(["304", "435Q"]).high
+    1.0
+    """
 
     low: float
     high: float
-    scale: Literal["log", "linear", "axial"] = "linear"
+    scale: Literal["log", "linear", "axial", "class"] = "linear"
+    labels: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbered(cls, given: Any) -> Any:
+        """Number classes from 0."""
+        if isinstance(given, Mapping) and given.get("scale") == "class":
+            return {**given, "low": 0.0, "high": len(given.get("labels", ())) - 1.0}
+        return given
 
     @model_validator(mode="after")
     def _usable(self) -> Range:
+        if bool(self.labels) != (self.scale == "class") or len(set(self.labels)) < len(self.labels):
+            raise ValueError('scale = "class" goes with labels = ["name", "other name"], all different')
         if not self.low < self.high or (self.scale == "log" and self.low <= 0):
             raise ValueError(f"the range {self.low:g} .. {self.high:g} is not usable on a {self.scale} scale")
         return self
 
+    @classmethod
+    def of_labels(cls, labels: Iterable[str]) -> Range:
+        """Classes with these names."""
+        return cls.model_validate({"scale": "class", "labels": tuple(labels)})
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out labels of numbers, so that plans of before have the digest of before, and numbers of labels."""
+        left_out = ("low", "high") if self.labels else ("labels",)
+        written: dict[str, Any] = values(self)
+        return {k: v for k, v in written.items() if k not in left_out}
+
+
+DIRECTIONS = Range(low=0.0, high=180.0, scale="axial")
+"""Range of every direction."""
+
 
 class ConditionsPlan(Config):
-    """What the model can be asked for; measured from the data, never labelled."""
+    """What the model can be asked for: measured from the data, or stored with every image."""
 
     scalars: tuple[str, ...] = Field((), description="one number per picture")
     maps: tuple[str, ...] = Field((), description="one number per pixel (painting); move names here from scalars")
     map_window_um: PositiveFloat | None = Field(None, description="window over which maps are averaged")
     ranges: dict[str, Range] = Field({}, description="range of each condition over the training crops")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_directions(cls, given: Any) -> Any:
+        """Fill in the range of directions: all directions have one."""
+        if not isinstance(given, Mapping):
+            return given
+        named = [*(given.get("scalars") or ()), *(given.get("maps") or ())]
+        known = given.get("ranges") or {}
+        missing = {name: DIRECTIONS for name in named if scale_of(name) == "axial" and name not in known}
+        return {**given, "ranges": {**known, **missing}} if missing else given
 
     @model_validator(mode="after")
     def _complete(self) -> ConditionsPlan:

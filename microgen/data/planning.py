@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from microgen.core import InputError, Microstructure
 from microgen.data.measures import measures, scale_of
 from microgen.data.patches import resident
-from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan
+from microgen.data.plan import DIRECTIONS, ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan
 from microgen.data.scale import plan_spacing, too_coarse
 
 PATCH_INTERCEPTS = 4.0
@@ -29,6 +29,10 @@ REFERENCE_RATE_3D = 10.7
 """The same of 48 x 48 x 48 voxels and the network for volumes."""
 
 
+ELONGATED = 1.25
+"""Median aspect ratio of patches from which directions mean something: of isotropic structures it is about 1.1."""
+ALIGNED = 0.8
+"""Length of the mean direction of patches, doubled, below which directions vary: 1 where all are one, 0 without any."""
 BYTES_FIXED = 0.6e9
 BYTES_VOXEL = 16.0
 BYTES_ACTIVATION = 105.0
@@ -90,7 +94,14 @@ def make_plan(fingerprint: Mapping[str, Any]) -> Planned:
     return Planned(Plan(data=data, model=model, train=train), reasons)
 
 
-def with_conditions(planned: Planned, images: Iterable[tuple[str, Microstructure]], names: Sequence[str]) -> Planned:
+def with_conditions(
+    planned: Planned,
+    images: Iterable[tuple[str, Microstructure]],
+    names: Sequence[str],
+    *,
+    asked: Collection[str] = (),
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> Planned:
     """Add conditions, with the range of 2 to 98 % of all patches of the training images.
 
     Parameters
@@ -100,19 +111,26 @@ def with_conditions(planned: Planned, images: Iterable[tuple[str, Microstructure
     images
         Training images, each with its name.
     names
-        Conditions wanted; those that hardly vary are left out.
+        Conditions wanted; those that hardly vary are left out, and so are directions, unless asked for, where the
+        patches are not elongated or all in one direction, and aspect ratios.
+    asked
+        Those of them that a person asked for: they are kept, and InputError says why if one is impossible.
+    labels
+        Labels of each condition that is a class.
     """
     if not names:
         return planned
-    wide = Range(low=1e-9, high=1e9, scale="log")
-    wanted = ConditionsPlan(scalars=tuple(names), ranges=dict.fromkeys(names, wide))
+    classes = {name: Range.of_labels(known) for name, known in (labels or {}).items()}
+    wide = {name: Range(low=1e-9, high=1e9, scale="log") for name in names}
+    wanted = ConditionsPlan(scalars=tuple(names), ranges=wide | classes)
     trial = planned.plan.model_copy(update={"conditions": wanted})
     values: dict[str, list[float]] = {name: [] for name in names}
     for name, m in images:
         if name not in trial.data.skip:
             for condition, found in _patch_values(m, name, trial).items():
                 values[condition] += found
-    ranges = {name: _range(name, found) for name, found in values.items() if np.ptp(_inner(found)) > 0}
+    kept = [name for name in names if _is_worth(name, values, asked)]
+    ranges = {name: classes.get(name) or _range(name, values[name]) for name in kept}
     window = planned.plan.data.patch_px * planned.plan.data.spacing_um / 2
     conditions = ConditionsPlan(scalars=tuple(ranges), ranges=ranges, map_window_um=float(f"{window:.3g}"))
     count = max(map(len, values.values()))
@@ -128,6 +146,27 @@ def wanted_conditions(fingerprint: Mapping[str, Any], scalars: Sequence[Mapping[
         measured = [name for name in measured if name != "grain_size_um"]
     common = set.intersection(*map(set, scalars)) if scalars else set()
     return measured + sorted(n for n in common - set(measured) if len({s[n] for s in scalars}) > 1)
+
+
+def _is_worth(name: str, values: Mapping[str, Sequence[float]], asked: Collection[str]) -> bool:
+    """Whether a condition can be learned: it varies, and a direction or elongation is one."""
+    found = values[name]
+    if np.ptp(_inner(found)) == 0:
+        if name in asked:
+            raise InputError(f"{name} is the same in all patches of the training images; nothing could be asked for")
+        return False
+    if name in asked or name not in ("orientation_deg", "aspect_ratio"):
+        return True
+    return name == "orientation_deg" and _is_elongated(values)
+
+
+def _is_elongated(values: Mapping[str, Sequence[float]]) -> bool:
+    """Whether most patches are elongated, and not all in one direction."""
+    if not values.get("aspect_ratio"):
+        return False
+    double = np.deg2rad(2 * np.asarray(values["orientation_deg"]))
+    aligned = float(np.hypot(np.cos(double).mean(), np.sin(double).mean()))
+    return bool(np.median(values["aspect_ratio"]) > ELONGATED and aligned < ALIGNED)
 
 
 def estimate_minutes(model: ModelPlan, train: TrainPlan, data: DataPlan, ndim: int) -> float:
@@ -174,5 +213,7 @@ def _inner(values: Sequence[float]) -> Any:
 
 
 def _range(name: str, values: Sequence[float]) -> Range:
+    if scale_of(name) == "axial":
+        return DIRECTIONS
     low, high = (float(f"{v:.4g}") for v in _inner(values))
     return Range(low=low, high=high, scale=scale_of(name))
