@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from microgen.core import Condition, ConditionSpec, InputError, Microstructure
 from microgen.data.dataset import Item, write_dataset
 from microgen.data.plan import ConditionsPlan, DataPlan, ModelPlan, Plan, Range, TrainPlan, plan_path, write_plan
-from microgen.models import FAMILIES, consistency, load_model, save_model
+from microgen.models import FAMILIES, consistency, diffusion, load_model, save_model
 from microgen.models.codec import Codec
 from microgen.models.conditions import tell
 from microgen.models.model import Model
@@ -142,7 +142,7 @@ def test_without_noise_a_field_stays_as_it_is() -> None:
     net: Any = cases.make_model("consistency").net
     x = torch.randn(2, 1, 16, 16)
     told = tell(net.conditions, [ASKED] * 2, like=x)
-    made = consistency.diffusion.denoiser(net, told)(x, torch.tensor(1e-6))
+    made = diffusion.denoiser(net, told)(x, torch.tensor(1e-6))
     torch.testing.assert_close(made, x, atol=1e-4, rtol=0)
 
 
