@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "synth": "Make classical synthetic microstructures: polycrystals and two-phase fields.",
     "train": "Train a generator on a prepared data set.",
     "sample": "Ask a model for new structures by seed, condition and size.",
+    "interpolate": "Walk through the latent space of a model, from sample to sample or along what can be measured.",
     "evaluate": "Compare generated structures with real ones and write the report.",
     "run": "Run a file of commands as steps, skipping what is up to date.",
     "datasets": "List, show and fetch known data sets.",

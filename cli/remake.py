@@ -60,6 +60,13 @@ def _sample(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstruct
     return made, make_recipe("sample", model=recipe["model"], **made.source)
 
 
+def _interpolate(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstructure, dict[str, Any]]:
+    from microgen import generate
+
+    made = generate.remake_frame(recipe, path.parent, model=model or _named_model(path, recipe))
+    return made, make_recipe("interpolate", model=recipe["model"], latent=recipe["latent"], **made.source)
+
+
 def _synth(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstructure, dict[str, Any]]:
     from .synth import make
 
@@ -76,6 +83,7 @@ def _named_model(path: Path, recipe: Recipe) -> Path:
 
 REMAKERS: dict[str, Callable[[Path, Recipe, Path | None], tuple[Microstructure, dict[str, Any]]]] = {
     "sample": _sample,
+    "interpolate": _interpolate,
     "synth": _synth,
 }
 """Commands whose outputs can be made again."""
