@@ -157,7 +157,7 @@ def asked_condition(model: Path) -> ConditionSpec | None:
     from microgen.models import read_header
 
     found = [ConditionSpec(**spec) for spec in read_header(model)["conditions"]]
-    return next((spec for spec in found if spec.scale != "axial"), None)
+    return next((spec for spec in found if spec.scale not in ("axial", "class")), None)
 
 
 def _prepare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from .options import parse_size, print_result
     "wishes",
     multiple=True,
     metavar="NAME=VALUE[,VALUE...]",
-    help="Ask for a value in physical units; several values give one folder each (repeatable).",
+    help="Ask for a value in physical units or a label; several values give one folder each (repeatable).",
 )
 @click.option(
     "--size",
@@ -83,7 +83,7 @@ def command(
         "model": model,
         "out": out,
         "seeds": parse_seeds(seeds),
-        "conditions": _conditions(wishes),
+        "conditions": _conditions(wishes, _classes(model) if wishes else ()),
         "shape": size,
         "file_format": file_format,
         **{name: value for name, value in options.items() if value is not None and value is not False},
@@ -137,19 +137,27 @@ class _Line:
         click.echo(f"\r{text:<70}" if self._terminal else text, err=True, nl=not self._terminal or done >= expected)
 
 
-def _conditions(wishes: Sequence[str]) -> list[Condition]:
-    """Every combination of the values asked for."""
-    values: dict[str, list[float]] = {}
+def _conditions(wishes: Sequence[str], classes: Collection[str]) -> list[Condition]:
+    """Every combination of the values asked for; those of `classes` are labels."""
+    values: dict[str, list[float | str]] = {}
     for wish in wishes:
-        name, found, text = wish.partition("=")
+        name, found, text = (part.strip() for part in wish.partition("="))
+        parts = [part.strip() for part in text.split(",")]
         try:
-            numbers = [float(part) for part in text.split(",")]
+            wanted: list[float | str] = [part if name in classes else float(part) for part in parts]
         except ValueError:
             found = ""
-        if not found or name.strip() in values:
+        if not found or not all(parts) or name in values:
             raise InputError(f"conditions are written once each as name=value or name=value,value; {wish!r} is not")
-        values[name.strip()] = numbers
+        values[name] = wanted
     return [Condition(dict(zip(values, some, strict=True))) for some in itertools.product(*values.values())]
+
+
+def _classes(model: Path) -> set[str]:
+    """Names of the conditions of a model that are classes."""
+    from microgen.models.file import find_model, read_header
+
+    return {spec["name"] for spec in read_header(find_model(model))["conditions"] if spec.get("labels")}
 
 
 def _has_gpu() -> bool:

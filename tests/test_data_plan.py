@@ -148,8 +148,9 @@ def test_without_grains_the_correlation_length_counts():
 
 def test_conditions_are_what_the_data_show():
     scalars = [{"T_K": 300.0, "x": 1.0}, {"T_K": 400.0, "x": 1.0}]
-    assert wanted_conditions(fingerprint(), scalars) == ["grain_size_um", "T_K"]
-    assert wanted_conditions(fingerprint(grains=None), [{}, {}]) == []
+    elongation = ["orientation_deg", "aspect_ratio"]
+    assert wanted_conditions(fingerprint(), scalars) == ["grain_size_um", *elongation, "T_K"]
+    assert wanted_conditions(fingerprint(grains=None), [{}, {}]) == elongation
     assert wanted_conditions({**fingerprint(grains=None), "field": "phase", "ndim": 3}, [{}]) == ["phase_fraction"]
 
 

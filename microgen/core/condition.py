@@ -33,7 +33,7 @@ class ConditionSpec:
     Examples
     --------
     >>> steel = ConditionSpec("steel", "scalar", 0, 1, "class", ("304", "435Q"))
-    >>> steel.number("435Q"), steel.encode(1.0)
+    >>> float(steel.numbers("435Q")), steel.encode("435Q")
     (1.0, array([0., 1.], dtype=float32))
     """
 
@@ -58,28 +58,31 @@ class ConditionSpec:
         """Numbers the network sees per value."""
         return len(self.labels) or (2 if self.scale == "axial" else 1)
 
-    def number(self, value: float | str) -> float:
-        """Number of a label; numbers stay as they are.
+    def numbers(self, values: NDArray[Any] | float | str) -> NDArray[np.float64]:
+        """Values as numbers: the label of a class becomes its place among the labels.
 
         Raises
         ------
         InputError
             For a text that is no label, or a number that is not that of a label.
         """
-        if value in self.labels:
-            return float(self.labels.index(str(value)))
-        if isinstance(value, str) or (self.labels and value not in range(len(self.labels))):
-            known = f"one of {', '.join(self.labels)}" if self.labels else "a number"
-            raise InputError(f"{self.name} must be {known}, not {value!r}")
-        return float(value)
+        if isinstance(values, str) and values in self.labels:
+            return np.asarray(float(self.labels.index(values)))
+        known = f"one of {', '.join(self.labels)}" if self.labels else "a number"
+        if isinstance(values, str):
+            raise InputError(f"{self.name} must be {known}, not {values!r}")
+        found = np.asarray(values, dtype=np.float64)
+        if self.labels and not np.isin(found, range(len(self.labels))).all():
+            raise InputError(f"{self.name} must be {known}, or its number from 0")
+        return found
 
-    def encode(self, values: NDArray[Any] | float) -> NDArray[np.float32]:
+    def encode(self, values: NDArray[Any] | float | str) -> NDArray[np.float32]:
         """Map physical values to about -1 .. 1, classes to 0 and 1, with a new first axis of :attr:`channels`.
 
         >>> ConditionSpec("grain_size_um", "scalar", 5, 20, "log").encode(10.0).round(6)
         array([0.], dtype=float32)
         """
-        v = np.asarray(values, dtype=np.float64)
+        v = self.numbers(values)
         if self.scale == "class":
             return np.stack([v == k for k in range(self.channels)]).astype(np.float32)
         if self.scale == "axial":

@@ -199,10 +199,16 @@ def condition_folders(out: Path, conditions: Sequence[Condition]) -> list[Path]:
     """
     if len(conditions) == 1:
         return [out]
-    names = ["_".join(f"{name}_{value:g}" for name, value in sorted(c.scalars.items())) for c in conditions]
+    names = [re.sub(r"[^\w.+-]", "_", "_".join(_named(c))) for c in conditions]
     if len(set(names)) < len(names) or not all(names):
         raise InputError("several conditions need scalars that tell them apart")
-    return [out / re.sub(r"[^\w.+-]", "_", name) for name in names]
+    return [out / name for name in names]
+
+
+def _named(condition: Condition) -> list[str]:
+    """Each name with its number or label."""
+    values = sorted(condition.scalars.items())
+    return [f"{name}_{value}" if isinstance(value, str) else f"{name}_{value:g}" for name, value in values]
 
 
 def _from(seeds: list[int], worker: tuple[int, int]) -> list[int]:

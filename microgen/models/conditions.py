@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from microgen.core import Condition, ConditionSpec
@@ -93,18 +91,13 @@ def tell(conditions: Sequence[ConditionSpec], asked: Sequence[Condition], *, lik
     shown = torch.tensor([[spec.name in values for spec in conditions] for values in given])
     scalars, maps = {}, {}
     for spec in conditions:
-        column = [_number(spec, values.get(spec.name, spec.low)) for values in given]
+        column = [spec.numbers(values.get(spec.name, spec.low)) for values in given]
         if spec.kind == "map":
             grid = like.shape[2:]
             maps[spec.name] = torch.from_numpy(np.stack([np.broadcast_to(c, grid) for c in column]))
         else:
             scalars[spec.name] = torch.from_numpy(np.stack(column)).expand(len(like))
     return encode_conditions(conditions, scalars, maps, like=like, kept=shown.expand(len(like), -1))
-
-
-def _number(spec: ConditionSpec, value: Any) -> NDArray[np.float64]:
-    """A scalar or map in numbers; labels become theirs."""
-    return np.asarray(spec.number(value) if isinstance(value, str) else value, np.float64)
 
 
 def summary(conditions: Sequence[ConditionSpec], told: Told) -> Tensor:

@@ -271,12 +271,14 @@ class Model:
     ) -> Condition:
         """Return `condition` if the model knows every name and learned every value; scalars fill maps."""
         specs = {spec.name: spec for spec in self.conditions}
-        scalars, maps = {}, {}
+        scalars: dict[str, float | str] = {}
+        maps = {}
         for name, value in {**condition.scalars, **condition.maps}.items():
             if name not in specs:
                 known = ", ".join(specs) or "no conditions"
                 raise InputError(f"this model cannot be asked for {name!r}; it knows {known}")
-            spec, values = specs[name], np.asarray(value, np.float64)
+            spec = specs[name]
+            values = spec.numbers(value)
             _check_range(spec, values, extrapolate=extrapolate)
             if spec.kind == "scalar" and values.ndim:
                 raise InputError(f"this model takes one number for {name!r}, not a map")
@@ -285,7 +287,7 @@ class Model:
             if spec.kind == "map":
                 maps[name] = np.broadcast_to(values, grid)
             else:
-                scalars[name] = float(values)
+                scalars[name] = spec.labels[int(values)] if spec.labels else float(values)
         return Condition(scalars, maps)
 
     def _family(self) -> Any:
@@ -321,7 +323,8 @@ class Model:
             yield from Batches(make, self.device, request.precision, request.batch, cancelled).run(keys)
 
     def _structure(self, encoded: Tensor, request: Request, **source: Any) -> Microstructure:
-        scalars = {**request.condition.scalars, **_uniform(request.condition.maps)}
+        told = {**request.condition.scalars, **_uniform(request.condition.maps)}
+        scalars = {name: value for name, value in told.items() if not isinstance(value, str)}
         notes = {"model_sha256": self.sha256, **request.to_dict(), **source}
         fields = {self.codec.field: self._field(encoded)}
         return Microstructure(fields, self.codec.spacing_um, self.codec.phases, scalars, notes)
@@ -350,7 +353,11 @@ def _check_range(spec: ConditionSpec, values: NDArray[Any], *, extrapolate: bool
     low, high = float(values.min()), float(values.max())
     if spec.scale == "log" and low <= 0:
         raise InputError(f"{spec.name} must be positive, got {low:g}")
-    if extrapolate or spec.scale == "axial" or (spec.low - tolerance <= low and high <= spec.high + tolerance):
+    if (
+        extrapolate
+        or spec.scale in ("axial", "class")
+        or (spec.low - tolerance <= low and high <= spec.high + tolerance)
+    ):
         return
     got = f"{low:g}" if low == high else f"{low:g} .. {high:g}"
     raise InputError(

@@ -44,8 +44,18 @@ def preview_conditions(specs: Iterable[ConditionSpec]) -> list[Condition]:
     return [Condition({specs[0].name: between(specs[0], part), **rest}) for part in (0.0, 0.5, 1.0)]
 
 
-def between(spec: ConditionSpec, part: float) -> float:
-    """Return the value at a part of a condition's range, on its own scale."""
+def between(spec: ConditionSpec, part: float) -> float | str:
+    """Return the value at a part of a condition's range, on its own scale; of directions, which close, two thirds.
+
+    >>> between(ConditionSpec("steel", "scalar", 0, 2, "class", ("304", "316", "435Q")), 1.0)
+    '435Q'
+    >>> between(ConditionSpec("orientation_deg", "scalar", 0, 180, "axial"), 1.0)
+    120.0
+    """
+    if spec.labels:
+        return spec.labels[round(part * spec.high)]
+    if spec.scale == "axial":
+        return float(spec.low + part * 120)
     if spec.scale == "log":
         return float(spec.low * (spec.high / spec.low) ** part)
     return float(spec.low + part * (spec.high - spec.low))
