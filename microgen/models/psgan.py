@@ -23,7 +23,6 @@ from torch.nn import functional
 from microgen.core import Condition, ConditionSpec, InputError
 from microgen.models import adversarial, dcgan
 from microgen.models.adversarial import (
-    generate,
     judge,
     latent_shapes,
     make_optimizers,
@@ -32,8 +31,8 @@ from microgen.models.adversarial import (
     train_step,
 )
 from microgen.models.codec import Codec
-from microgen.models.conditions import Told
-from microgen.models.latents import Latents
+from microgen.models.conditions import Told, tell
+from microgen.models.latents import Latents, white
 from microgen.models.options import SampleOptions, one_pass
 from microgen.nets.gan import Upsampling, initialise, stages_of, widths_of
 from microgen.nets.psgan import SpatialDiscriminator, SpatialGenerator, WaveVectors, cut, waves
@@ -175,7 +174,7 @@ class Network(adversarial.Network):
         boxes = list(_boxes(self.cells(grid), max(1, window // factor) if window else max(grid)))
         if len(boxes) == 1:
             return cut(self._made(field, boxes[0]), [slice(n) for n in grid])
-        made = told.maps.new_empty(len(told.maps), self.shape[0], *grid)
+        made = told.maps.new_empty((len(told.maps), self.shape[0], *grid), dtype=torch.float32)
         for box in boxes:
             part = self._made(field, box)
             to = [slice(b.start * factor, min(b.stop * factor, n)) for b, n in zip(box, grid, strict=True)]
@@ -272,6 +271,15 @@ def check(model: Model, condition: Condition, shape: Sequence[int], options: Sam
     if options.window is None and math.prod(shape) > LARGEST:
         options = options.model_copy(update={"window": WINDOW[len(shape)]})
     return one_pass(options, "psgan", understood=("window",))
+
+
+def generate(
+    model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
+) -> Tensor:
+    """Make one encoded sample ``(B, C, *S)`` per seed; see :meth:`microgen.models.model.Model.sample`."""
+    latents = white(seeds, latent_shapes(model, shape), model.device)
+    like = torch.zeros((len(seeds), 1, *shape), device=model.device)
+    return decode(model, latents, tell(model.conditions, [condition] * len(seeds), like=like), shape, options)
 
 
 def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], options: SampleOptions) -> Tensor:
