@@ -64,7 +64,7 @@ def _interpolate(path: Path, recipe: Recipe, model: Path | None) -> tuple[Micros
     from microgen import generate
 
     made = generate.remake_frame(recipe, path.parent, model=model or _named_model(path, recipe))
-    return made, make_recipe("interpolate", model=recipe["model"], latent=recipe["latent"], **made.source)
+    return made, make_recipe(recipe["command"], model=recipe["model"], latent=recipe["latent"], **made.source)
 
 
 def _synth(path: Path, recipe: Recipe, model: Path | None) -> tuple[Microstructure, dict[str, Any]]:
@@ -84,6 +84,7 @@ def _named_model(path: Path, recipe: Recipe) -> Path:
 REMAKERS: dict[str, Callable[[Path, Recipe, Path | None], tuple[Microstructure, dict[str, Any]]]] = {
     "sample": _sample,
     "interpolate": _interpolate,
+    "invert": _interpolate,
     "synth": _synth,
 }
 """Commands whose outputs can be made again."""

@@ -70,12 +70,13 @@ def real_pictures(
         one = io.read(path, pixel_size_um=pixel_size_um)[0]
         if field not in one:
             raise InputError(f"{path} has no field {field!r}, which this model makes; it has {', '.join(one.fields)}")
-        one = _on_grid(one.replace(fields={field: one[field]}), spacing, path, resample=resample)
-        found.append(_of_size(one, patch, path, crop=crop))
+        one = on_grid(one.replace(fields={field: one[field]}), spacing, path, resample=resample)
+        found.append(of_size(one, patch, path, crop=crop))
     return found
 
 
-def _on_grid(one: Microstructure, spacing: Sequence[float], path: Path, *, resample: bool) -> Microstructure:
+def on_grid(one: Microstructure, spacing: Sequence[float], path: Path, *, resample: bool) -> Microstructure:
+    """Return a field at the spacing of a model, resampled only where that is asked for."""
     import numpy as np
 
     from microgen.data.resample import resample_field
@@ -93,7 +94,8 @@ def _on_grid(one: Microstructure, spacing: Sequence[float], path: Path, *, resam
     return one.replace(fields={name: made}, spacing=tuple(spacing))
 
 
-def _of_size(one: Microstructure, patch: Sequence[int], path: Path, *, crop: bool) -> Microstructure:
+def of_size(one: Microstructure, patch: Sequence[int], path: Path, *, crop: bool) -> Microstructure:
+    """Return the middle of a field, of the size of a patch, cut out only where that is asked for."""
     if one.shape == tuple(patch):
         return one
     its, mine = (" x ".join(map(str, shape)) for shape in (one.shape, patch))
