@@ -39,6 +39,20 @@ from .options import (
 @volume_options
 @value_options
 @reading_options
+@click.option("--class-folders", metavar="NAME", help="The folder of an image is its class, like steel: 304, 435Q.")
+@click.option(
+    "--table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Column file, then one per condition: numbers (unit in the name) or classes.",
+)
+@click.option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    metavar="NAME",
+    help="Ask for this too, like orientation_deg or aspect_ratio (repeatable).",
+)
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used instead of stopping.")
 @click.option("--dry-run", is_flag=True, help="Measure and plan, write nothing.")
 def command(inputs: tuple[Path, ...], out: Path, **options: Any) -> None:
@@ -49,7 +63,8 @@ def command(inputs: tuple[Path, ...], out: Path, **options: Any) -> None:
     plan beside OUT.h5 says how training will treat the data, and why: read it, edit it. Images that overlap are
     found and kept on one side of the split. The same command again does nothing. What values mean is said, never
     guessed: --threshold or --labels for segmented data, --field where files hold several fields. Maps are stored with
-    their grains, and grain sizes are measured on those.
+    their grains, and grain sizes are measured on those. What a model can be asked for is measured in the images; what
+    cannot be seen in them is said by --class-folders or --table.
     Library twin: microgen.data.prepare.
 
     \b

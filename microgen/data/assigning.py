@@ -70,7 +70,8 @@ def assign(gathered: Gathered, *, rule: str, held_out: float, seed: int, say: Sa
         yield from _divided(gathered, specimen, held_out, say)
         return
     sizes = {i["name"]: (i["grains"] or {}).get("mean_intercept_um") for i in gathered.fingerprint["images"]}
-    split = split_by_specimen(specimen, sizes, share=held_out, seed=seed)
+    classes = {name: ", ".join(known.values()) for name, known in gathered.classes.items()}
+    split = split_by_specimen(specimen, sizes, share=held_out, seed=seed, classes=classes)
     for name, source in gathered.sources.items():
         yield Assigned(name, source, specimen[name], split[name])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microgen.core import InputError, Microstructure
+from microgen.data.facts import classes_of
 from microgen.data.fingerprint import image_fingerprint, summary
 from microgen.data.overlap import Overlap, View, content, copies, find_overlaps
 from microgen.data.sources import Inputs, Source
@@ -35,6 +36,8 @@ class Gathered:
         Pairs that show the same place.
     scalars
         Numbers stored with each image.
+    classes
+        Classes of each image, by its name.
     left_out
         Why an image is not used, by name.
     warnings
@@ -45,6 +48,7 @@ class Gathered:
     fingerprint: dict[str, Any]
     overlaps: list[Overlap]
     scalars: list[Mapping[str, float]]
+    classes: dict[str, Mapping[str, str]]
     left_out: dict[str, str]
     warnings: list[str]
 
@@ -55,6 +59,7 @@ class _Notes:
 
     reports: list[dict[str, Any]] = field(default_factory=list)
     scalars: list[Mapping[str, float]] = field(default_factory=list)
+    classes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -69,6 +74,7 @@ class _Notes:
             self.views[digest] = View.of(name, values, m.spacing)
         self.contents[name] = digest
         self.scalars.append(m.scalars)
+        self.classes[name] = classes_of(m)
         if learned == "phase":
             self.phases = max(self.phases, len(distinct(values)))
         self.warnings += list(m.source.get("warnings", ()))
@@ -113,4 +119,4 @@ def gather(found: Inputs, wanted: str | None, *, skip_bad: bool, say: Say) -> Ga
     if learned == "phase" and notes.phases > 2:
         say(SEAM)
     fingerprint = summary(notes.reports, overlaps, learned)
-    return Gathered(sources, fingerprint, overlaps, notes.scalars, left_out, notes.warnings)
+    return Gathered(sources, fingerprint, overlaps, notes.scalars, notes.classes, left_out, notes.warnings)

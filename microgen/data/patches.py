@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from microgen.core import ConditionSpec, InputError, Microstructure
 from microgen.data.augment import Turn, draw_turns, turned, turned_deg
 from microgen.data.dataset import Dataset, Split
+from microgen.data.facts import classes_of
 from microgen.data.meaning import grain_cells, knows_grains
 from microgen.data.measures import Measure, cells_of, measure_for
 from microgen.data.plan import Plan, Range
@@ -20,7 +21,7 @@ from microgen.data.resample import resample, resample_field
 from microgen.data.windows import Windows
 
 BINS = 8
-"""Bins over the range of the first scalar condition between which crops are balanced."""
+"""Bins over the range of the first scalar condition that is a quantity, between which crops are balanced."""
 
 
 class Batch(TypedDict):
@@ -45,6 +46,11 @@ class Resident:
     windows: dict[str, Windows]
     constants: dict[str, float]
     maps: dict[str, NDArray[np.float32]]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the image belongs to classes of the plan; NaN stands for any other."""
+        return bool(np.isfinite(list(self.constants.values())).all())
 
     def scalar(self, name: str, corners: NDArray[Any], shape: Sequence[int]) -> NDArray[np.float64]:
         """Condition of the crops at `corners`."""
@@ -88,7 +94,7 @@ class Patches:
         self.plan = plan
         names = [name for name in dataset.names_in(split) if name not in plan.data.skip]
         made = [resident(dataset.read(name), name, plan) for name in names]
-        self.images = [r for r in made if min(r.field.shape[1:]) >= plan.data.patch_px]
+        self.images = [r for r in made if min(r.field.shape[1:]) >= plan.data.patch_px and r.is_known]
         if not self.images:
             side = plan.data.patch_px * plan.data.spacing_um
             raise InputError(
@@ -98,7 +104,7 @@ class Patches:
         self.shape = (plan.data.patch_px,) * (self.images[0].field.ndim - 1)
         if any(r.field.shape[0] != self.channels or r.field.ndim != self.images[0].field.ndim for r in self.images):
             raise InputError(f"{dataset.path}: pictures and volumes, or different channels, cannot be mixed")
-        self._balanced = next((s for s in self.specs if s.kind == "scalar" and s.scale != "axial"), None)
+        self._balanced = next((s for s in self.specs if s.kind == "scalar" and s.scale in ("log", "linear")), None)
         self._owner, self._corners, self._weights = self._candidates()
 
     def __len__(self) -> int:
@@ -117,9 +123,9 @@ class Patches:
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
         """Draw `n` random crops, the same ones for the same state of `rng`.
 
-        The range of the first scalar condition is covered evenly, however rare a size is in the data; within
-        that, all positions are equally likely. Each crop is turned and flipped at random along the symmetries of
-        the plan, together with its maps.
+        Classes come equally often, and the range of the first scalar condition that is a quantity is covered evenly,
+        however rare a size is in the data; within that, all positions are equally likely. Each crop is turned and
+        flipped at random along the symmetries of the plan, together with its maps and its directions.
         """
         chosen = np.searchsorted(self._weights, rng.random(n) * self._weights[-1], side="right")
         owner = self._owner[chosen]
@@ -164,20 +170,23 @@ class Patches:
         return np.concatenate(owners), np.concatenate(corners)
 
     def _candidates(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Positions with cumulative weights that make each bin of the first scalar condition equally likely.
+        """Positions with cumulative weights that make each class equally likely, and in it each bin of the size.
 
-        Crops outside its range have weight 0: a handful of extremes would otherwise fill the outer bins.
+        The size is the first scalar condition that is a quantity. Crops outside its range have weight 0: a handful of
+        extremes would otherwise fill the outer bins.
         """
         owner, corners = self._positions(self._stride)
-        weight = np.ones(len(owner))
-        if self._balanced is not None:
-            inside = self._inside(owner, corners)
-            if not inside.any():
-                spec = self._balanced
-                raise InputError(f"no crop lies in the range {spec.low:g} .. {spec.high:g} of {spec.name} in the plan")
-            owner, corners = owner[inside], corners[inside]
-            bins = np.minimum(((self._encoded(owner, corners) + 1) / 2 * BINS).astype(int), BINS - 1)
-            weight = 1.0 / np.bincount(bins, minlength=BINS)[bins]
+        inside = self._inside(owner, corners)
+        if self._balanced is not None and not inside.any():
+            spec = self._balanced
+            raise InputError(f"no crop lies in the range {spec.low:g} .. {spec.high:g} of {spec.name} in the plan")
+        owner, corners = owner[inside], corners[inside]
+        bins = np.minimum(((self._encoded(owner, corners) + 1) / 2 * BINS).astype(int), BINS - 1)
+        names = [s.name for s in self.specs if s.scale == "class" and s.kind == "scalar"]
+        known = np.array([[image.constants[name] for name in names] for image in self.images])
+        classes = np.unique(known, axis=0, return_inverse=True)[1].reshape(-1)[owner] if names else 0 * owner
+        weight = 1.0 / np.bincount(classes * BINS + bins)[classes * BINS + bins]
+        weight /= np.bincount(classes, weight)[classes]
         return owner, corners, np.cumsum(weight)
 
     def _inside(self, owner: NDArray[np.intp], corners: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -220,7 +229,8 @@ def resident(m: Microstructure, name: str, plan: Plan) -> Resident:
     if field not in m:
         raise InputError(f"{name} has no field {field!r}; it has {', '.join(m.fields)}: change data.field of the plan")
     values = resample_field(field, m[field], m.spacing, spacing)
-    wanted = {c: _measure(c, m, plan) for c in plan.conditions.scalars if c not in m.scalars}
+    stored = _stored(m, name, plan)
+    wanted = {c: _measure(c, m, plan) for c in plan.conditions.scalars if c not in stored}
     painted = {c: _measure(c, m, plan) for c in plan.conditions.maps}
     of_grains = any(measure.field == "grain" for measure in (*wanted.values(), *painted.values()))
     known = {"grain": _cells(m, values, plan)} if of_grains else {}
@@ -228,9 +238,22 @@ def resident(m: Microstructure, name: str, plan: Plan) -> Resident:
         name,
         values[None] if values.ndim == m.ndim else np.ascontiguousarray(np.moveaxis(values, -1, 0)),
         {c: measure.windows(known.get(measure.field, values), spacing) for c, measure in wanted.items()},
-        {c: float(m.scalars[c]) for c in plan.conditions.scalars if c in m.scalars},
+        stored,
         {c: _map(measure, known.get(measure.field, values), plan) for c, measure in painted.items()},
     )
+
+
+def _stored(m: Microstructure, name: str, plan: Plan) -> dict[str, float]:
+    """Conditions stored with an image: numbers, and the numbers of its classes (NaN for one that the plan lacks)."""
+    found = {c: float(m.scalars[c]) for c in plan.conditions.scalars if c in m.scalars}
+    classes = {c: known.labels for c, known in plan.conditions.ranges.items() if known.labels}
+    for c in plan.conditions.scalars:
+        if c in classes and c not in classes_of(m):
+            raise InputError(f"{name} has no {c!r}; prepare the data with --table or --class-folders {c}")
+        if c in classes:
+            label = classes_of(m)[c]
+            found[c] = float(classes[c].index(label)) if label in classes[c] else np.nan
+    return found
 
 
 def _cells(m: Microstructure, values: NDArray[np.float32], plan: Plan) -> NDArray[Any]:

@@ -129,7 +129,7 @@ def with_conditions(
         if name not in trial.data.skip:
             for condition, found in _patch_values(m, name, trial).items():
                 values[condition] += found
-    kept = [name for name in names if _is_worth(name, values, asked)]
+    kept = [name for name in names if name in classes or _is_worth(name, values, asked)]
     ranges = {name: classes.get(name) or _range(name, values[name]) for name in kept}
     window = planned.plan.data.patch_px * planned.plan.data.spacing_um / 2
     conditions = ConditionsPlan(scalars=tuple(ranges), ranges=ranges, map_window_um=float(f"{window:.3g}"))
@@ -146,6 +146,17 @@ def wanted_conditions(fingerprint: Mapping[str, Any], scalars: Sequence[Mapping[
         measured = [name for name in measured if name != "grain_size_um"]
     common = set.intersection(*map(set, scalars)) if scalars else set()
     return measured + sorted(n for n in common - set(measured) if len({s[n] for s in scalars}) > 1)
+
+
+def labels_of(classes: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the labels of each class that all images have, sorted, where there are at least two.
+
+    >>> labels_of([{"steel": "435Q"}, {"steel": "304"}])
+    {'steel': ['304', '435Q']}
+    """
+    common = set.intersection(*map(set, classes)) if classes else set()
+    labels = {name: sorted({known[name] for known in classes}) for name in sorted(common)}
+    return {name: known for name, known in labels.items() if len(known) > 1}
 
 
 def _is_worth(name: str, values: Mapping[str, Sequence[float]], asked: Collection[str]) -> bool:

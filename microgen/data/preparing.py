@@ -15,10 +15,18 @@ from microgen.core.recipe import recipe
 from microgen.data.assigning import Assigned, assign, parts, specimens
 from microgen.data.cards import cards_beside
 from microgen.data.dataset import VERSION, Dataset, write_dataset
+from microgen.data.facts import Facts
 from microgen.data.gathering import Gathered, gather
 from microgen.data.meaning import Meaning
 from microgen.data.plan import Plan, fingerprint_path, origin, plan_path, write_plan
-from microgen.data.planning import Planned, estimate_memory_gb, make_plan, wanted_conditions, with_conditions
+from microgen.data.planning import (
+    Planned,
+    estimate_memory_gb,
+    labels_of,
+    make_plan,
+    wanted_conditions,
+    with_conditions,
+)
 from microgen.data.sources import Inputs, Reader
 from microgen.io.folders import left_out_text
 
@@ -40,7 +48,9 @@ class Options:
     reading
         Of the arguments of :func:`microgen.io.read` only those that were said.
     learned
-        Field to learn, meaning of the values and slices, as far as they were said.
+        Field to learn, meaning of the values, slices, classes and table, as far as they were said.
+    conditions
+        Conditions that were asked for.
     """
 
     crop_bottom: int | None
@@ -50,6 +60,7 @@ class Options:
     skip_bad: bool
     reading: Mapping[str, Any]
     learned: Mapping[str, Any]
+    conditions: tuple[str, ...] = ()
 
     @property
     def how(self) -> dict[str, Any]:
@@ -58,7 +69,7 @@ class Options:
 
     def request(self) -> dict[str, Any]:
         """JSON-able values that fix the result; what was not said is left out, so that old requests stay the same."""
-        return {k: v for k, v in asdict(self).items() if k not in ("reading", "learned") or v}
+        return {k: v for k, v in asdict(self).items() if k not in ("reading", "learned", "conditions") or v}
 
 
 def prepare(
@@ -82,6 +93,9 @@ def prepare(
     labels: Literal["phase", "grain"] | None = None,
     phase_names: Sequence[str] = (),
     field: str | None = None,
+    class_folders: str | None = None,
+    table: Path | str | None = None,
+    conditions: Sequence[str] = (),
     say: Say = _silent,
 ) -> dict[str, Any]:
     """Read micrographs, maps or volumes into one data set file, with fingerprint and plan beside it.
@@ -122,6 +136,13 @@ def prepare(
     field
         Field to learn, where a file holds several that could be. Orientation maps always do: they are stored with all
         their fields and their segmented ``grain``; ``"boundary"`` is drawn from the grains.
+    class_folders
+        Name of a condition, ``"steel"``: the class of each image is the name of the folder that it lies in.
+    table
+        CSV file with a column ``file`` (the end of the path of each image) and one column per condition: numbers are
+        quantities with the unit in their name, texts are classes.
+    conditions
+        Quantities to ask for besides those that the data suggest, like ``"orientation_deg"`` or ``"aspect_ratio"``.
     say
         Receives messages for people.
 
@@ -152,10 +173,12 @@ def prepare(
     said: dict[str, Any] = {"dataset": dataset, "raw_shape": raw_shape, "raw_dtype": raw_dtype}
     said |= {"euler_frame": euler_frame, "volume": volume or None}
     meaning = Meaning(threshold, labels, tuple(phase_names))
+    facts = Facts.read(table, class_folders)
     learned = meaning.request() | ({"field": field} if field else {}) | ({"slices": True} if slices else {})
+    learned |= facts.request()
     reading = {k: v for k, v in said.items() if v is not None}
-    options = Options(crop_bottom, held_out, seed, specimen, skip_bad, reading, learned)
-    found = Inputs.find(places, pixel_size_um=given, reader=Reader(options.how, meaning, slices))
+    options = Options(crop_bottom, held_out, seed, specimen, skip_bad, reading, learned, tuple(conditions))
+    found = Inputs.find(places, pixel_size_um=given, reader=Reader(options.how, meaning, slices, facts))
     if found.stray:
         say(left_out_text(found.stray))
     files = _hash([VERSION, found.content(), *([learned] if learned else [])])
@@ -167,7 +190,7 @@ def prepare(
     keep = not dry_run and _keeps_plan(out, files)
     gathered = gather(found, field, skip_bad=skip_bad, say=say)
     items = list(assign(gathered, rule=specimen, held_out=held_out, seed=seed, say=say))
-    planned = _plan(gathered, items, say)
+    planned = _plan(gathered, items, options.conditions, say)
     result = _result(out, gathered, items, planned)
     if not dry_run:
         if keep:
@@ -216,15 +239,16 @@ def _inputs_before(out: Path) -> str:
         return ""
 
 
-def _plan(gathered: Gathered, assigned: Sequence[Assigned], say: Say) -> Planned:
+def _plan(gathered: Gathered, assigned: Sequence[Assigned], asked: Sequence[str], say: Say) -> Planned:
     planned = make_plan({**gathered.fingerprint, "images": list(parts(gathered, assigned))})
-    names = wanted_conditions(gathered.fingerprint, gathered.scalars)
+    labels = labels_of(list(gathered.classes.values()))
+    names = list(dict.fromkeys([*wanted_conditions(gathered.fingerprint, gathered.scalars), *labels, *asked]))
     if names:
         say(f"measuring {', '.join(names)} of patches at {planned.plan.data.spacing_um:g} um per pixel")
     training = (
         (i.name, i.microstructure) for a in assigned if a.split == "train" for i in a.items() if i.split == "train"
     )
-    return with_conditions(planned, training, names)
+    return with_conditions(planned, training, names, asked=asked, labels=labels)
 
 
 def _result(out: Path, gathered: Gathered, assigned: Sequence[Assigned], planned: Planned) -> dict[str, Any]:
@@ -243,7 +267,7 @@ def _result(out: Path, gathered: Gathered, assigned: Sequence[Assigned], planned
         "spacing_um": plan.data.spacing_um,
         "patch_px": plan.data.patch_px,
         "augment": list(plan.data.augment),
-        "conditions": {name: [r.low, r.high] for name, r in plan.conditions.ranges.items()},
+        "conditions": {name: list(r.labels) or [r.low, r.high] for name, r in plan.conditions.ranges.items()},
         "minutes": plan.train.minutes,
         **_memory(plan, fingerprint),
         "warnings": gathered.warnings,

@@ -10,6 +10,7 @@ from typing import Any
 
 from microgen.core import InputError, Microstructure
 from microgen.core.files import sha256
+from microgen.data.facts import Facts
 from microgen.data.learnable import Kind, check
 from microgen.data.meaning import Meaning, with_field
 from microgen.data.pixel_sizes import PixelSizes, Size
@@ -30,6 +31,8 @@ class Reader:
         What the values are.
     slices
         Each path is a folder whose pictures are the slices of one volume.
+    facts
+        What is known of each image besides.
     values
         Values of all phases in all files, once they are known: a picture may lack a phase.
     """
@@ -37,6 +40,7 @@ class Reader:
     how: Mapping[str, Any] = field(default_factory=dict)
     meaning: Meaning = field(default_factory=Meaning)
     slices: bool = False
+    facts: Facts = field(default_factory=Facts)
     values: Sequence[int] | None = None
     _last: tuple[Path, list[Microstructure]] | None = None
 
@@ -44,7 +48,8 @@ class Reader:
         """All images of a file, or the volume of a folder of slices."""
         if self._last is None or self._last[0] != path:
             self._last = None
-            self._last = (path, [self.meaning.of(m, path, values=self.values) for m in self.recorded(path, size)])
+            meant = (self.meaning.of(m, path, values=self.values) for m in self.recorded(path, size))
+            self._last = (path, [self.facts.of(m, path) for m in meant])
         return self._last[1]
 
     def recorded(self, path: Path, size: Size | None) -> list[Microstructure]:

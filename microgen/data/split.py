@@ -19,9 +19,14 @@ MAX_GAP = 0.2
 
 
 def split_by_specimen(
-    specimens: Mapping[str, str], sizes: Mapping[str, float | None], *, share: float, seed: int
+    specimens: Mapping[str, str],
+    sizes: Mapping[str, float | None],
+    *,
+    share: float,
+    seed: int,
+    classes: Mapping[str, str] | None = None,
 ) -> dict[str, Split]:
-    """Hold out about `share` of the specimens of every folder, spread over the grain sizes.
+    """Hold out about `share` of the specimens of every folder and class, spread over the grain sizes.
 
     Parameters
     ----------
@@ -30,9 +35,12 @@ def split_by_specimen(
     sizes
         Grain size of each image, None where it is not known.
     share
-        Share of the specimens to hold out, 0 for none. A folder with fewer than three goes to training whole.
+        Share of the specimens to hold out, 0 for none. A folder with fewer than three goes to training whole, and so
+        does a class within it.
     seed
         Which of equally good choices is taken.
+    classes
+        Class of each image, by name.
 
     Returns
     -------
@@ -43,9 +51,10 @@ def split_by_specimen(
     if not 0 <= share <= 0.5:
         raise InputError(f"the share held out must be between 0 and 0.5, not {share:g}")
     rng = np.random.default_rng(seed)
-    folders: dict[str, list[str]] = {}
+    folders: dict[tuple[str, str], list[str]] = {}
+    class_of = {specimen: (classes or {}).get(name, "") for name, specimen in reversed(list(specimens.items()))}
     for specimen in specimens.values():
-        members = folders.setdefault(specimen.rpartition("/")[0], [])
+        members = folders.setdefault((specimen.rpartition("/")[0], class_of[specimen]), [])
         if specimen not in members:
             members.append(specimen)
     able = [members for members in folders.values() if len(members) >= MIN_SPECIMENS]
