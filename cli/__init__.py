@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "train": "Train a generator on a prepared data set.",
     "sample": "Ask a model for new structures by seed, condition and size.",
     "interpolate": "Walk through the latent space of a model, from sample to sample or along what can be measured.",
+    "explore": "Find what the latent space of a model can do: directions, and what each moves.",
+    "invert": "Find the latent from which a model reproduces a micrograph, or makes what measures as wanted.",
     "evaluate": "Compare generated structures with real ones and write the report.",
     "run": "Run a file of commands as steps, skipping what is up to date.",
     "datasets": "List, show and fetch known data sets.",

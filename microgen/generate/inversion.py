@@ -24,9 +24,9 @@ from microgen.models.latents import spherical, white
 from microgen.models.model import Model
 from microgen.nets.features import RandomFeatures
 
-STARTS, STEPS, RATE = 4, 200, 0.1
-"""Seeds to begin at, steps of Adam and their length: the defaults of :func:`twin_of`."""
-_EXPLORING = 0.2  # share of the steps that all starts take
+STARTS, ITERATIONS, RATE = 4, 200, 0.1
+"""Seeds to begin at, iterations of Adam and their length: the defaults of :func:`twin_of`."""
+_EXPLORING = 0.2  # share of the iterations that all starts take
 _COARSE, _TEXTURE = 0.5, 0.1  # weights of the blurred error and of the texture, against 1 for the error of pixels
 _SMALLEST = 8
 _POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -135,7 +135,7 @@ def twin_of(
     *,
     seed: int = 0,
     starts: int = STARTS,
-    steps: int = STEPS,
+    iterations: int = ITERATIONS,
     rate: float = RATE,
     say: Callable[[str], None] = lambda message: None,
     **options: Any,
@@ -153,8 +153,8 @@ def twin_of(
         First of the seeds that the search begins at.
     starts
         How many seeds; the encoder is one start more, where the family has one.
-    steps, rate
-        Of Adam; a fifth of the steps are taken from all starts, the others from the best.
+    iterations, rate
+        Of Adam; a fifth of them are taken from all starts, the others from the best.
     say
         Receives one line per stage.
     options
@@ -171,7 +171,7 @@ def twin_of(
     """
     target = model.encoded(structure)
     space = Space(model, tuple(structure.shape), condition or Condition(), options)
-    _ = space.request  # refuses what the model cannot do
+    _check_size(space)
     if not space.is_smooth:
         raise InputError(
             f"no gradient passes through this model of the family {model.family}; "
@@ -180,12 +180,23 @@ def twin_of(
     points, names = _starts(space, structure, range(seed, seed + starts))
     points = space.mapped(points)
     likeness = Likeness(target)
-    first = descend(space, points, likeness, steps=round(_EXPLORING * steps), rate=rate)
+    first = descend(space, points, likeness, steps=round(_EXPLORING * iterations), rate=rate)
     best = int(first.losses.argmin())
     say(f"best of {len(points)} starts: {names[best]}, loss {float(first.losses[best]):.4f}")
-    last = descend(space, first.points[[best]], likeness, steps=steps - round(_EXPLORING * steps), rate=rate)
-    say(f"after {steps} steps: loss {float(last.losses[0]):.4f}")
+    last = descend(space, first.points[[best]], likeness, steps=iterations - round(_EXPLORING * iterations), rate=rate)
+    say(f"after {iterations} iterations: loss {float(last.losses[0]):.4f}")
     return Twin(structure, next(space.structures(last.points)), space, last.points, names[best])
+
+
+def _check_size(space: Space) -> None:
+    """Refuse what the model cannot make."""
+    try:
+        _ = space.request
+    except InputError as error:
+        if space.shape == tuple(space.model.patch):
+            raise
+        size = " x ".join(map(str, space.model.patch))
+        raise InputError(f"{error}; or crop the picture to {size} (--crop)") from error
 
 
 def _starts(space: Space, structure: Microstructure, seeds: Sequence[int]) -> tuple[Points, list[str]]:

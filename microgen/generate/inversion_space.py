@@ -79,9 +79,9 @@ class Space:
 
     @cached_property
     def free(self) -> list[ConditionSpec]:
-        """The conditions that are searched: a condition known as a map has one value all over."""
+        """The conditions that are searched: a condition known as a map has one value all over; classes are not."""
         known = {**self.given.scalars, **self.given.maps}
-        return [spec for spec in self.model.conditions if spec.name not in known]
+        return [spec for spec in self.model.conditions if spec.name not in known and spec.scale != "class"]
 
     @cached_property
     def request(self) -> Request:
@@ -118,7 +118,12 @@ class Space:
         """Return the conditions at places ``(B, N)`` as the network sees them, differentiable in the places."""
         free = {spec.name: _value(spec, places_BN[:, i]) for i, spec in enumerate(self.free)}
         asked = self.request.condition
-        fixed = {n: torch.as_tensor(np.array(v)) for n, v in {**asked.scalars, **asked.maps}.items() if n not in free}
+        told = {**asked.scalars, **asked.maps}
+        fixed = {
+            spec.name: torch.as_tensor(np.array(spec.numbers(told[spec.name])))
+            for spec in self.model.conditions
+            if spec.name in told and spec.name not in free
+        }
         scalars = {name: v.expand(len(places_BN)) for name, v in fixed.items() if not v.ndim}
         maps = {name: v[None] for name, v in fixed.items() if v.ndim}
         return encode_conditions(self.model.conditions, {**scalars, **free}, maps, like=like)
