@@ -34,10 +34,10 @@ from .options import parse_size, print_result
     help="Grid points, 512x768 or 96x96x96; default: training patch.",
 )
 @click.option("--periodic", is_flag=True, help="Make structures that tile without a seam.")
-@click.option("--preset", help="fast, standard (default), fine, heun, euler, ddim, ddpm.")
+@click.option("--preset", help="draft, fast, standard (default), fine, heun, euler, ddim, ddpm.")
 @click.option("--sampler", help="Sampler instead of the preset's.")
-@click.option("--schedule", help="Noise levels instead of the preset's: karras, exponential, discrete.")
-@click.option("--steps", type=click.IntRange(min=2), help="Number of noise levels instead of the preset's.")
+@click.option("--schedule", help="Noise levels instead of the preset's: karras, exponential, narrow, discrete.")
+@click.option("--steps", type=click.IntRange(min=1), help="Number of noise levels instead of the preset's.")
 @click.option(
     "--guidance", type=click.FloatRange(min=0), help="1 as trained (default); more exaggerates the condition."
 )

@@ -132,8 +132,8 @@ def test_noise_levels_rise_from_zero_to_where_samples_start() -> None:
     assert grid[0] == 0
     assert (grid.diff() > 0).all()
     assert grid[1] == pytest.approx(0.02)
-    assert grid[-1] == pytest.approx(config.sigma_max)
-    levels = (config.sigma_max, *consistency.AFTER_FIRST)
+    assert grid[-1] == pytest.approx(config.highest)
+    levels = (config.highest, *consistency.AFTER_FIRST)
     assert all(a > b > 0 for a, b in itertools.pairwise(levels))
 
 

@@ -47,8 +47,9 @@ class Config(diffusion.Config):
 
     teacher: str = Field("", description="trained model of the family diffusion: its file or run folder")
     teacher_sha256: str = Field("", description="content of that file; filled in when training starts")
-    levels: int = Field(14, ge=2, description="noise levels between which the teacher steps")
-    lowest: float = Field(0.03, gt=0, description="the lowest of them, from which the last step leads to 0")
+    levels: int = Field(10, ge=2, description="noise levels between which the teacher steps")
+    lowest: float = Field(0.05, gt=0, description="the lowest of them, from which the last step leads to 0")
+    highest: float = Field(20.0, gt=0, description="the highest of them, where samples start")
     huber: float = Field(
         0.03, gt=0, description="differences below this, in standard deviations, count by their square"
     )
@@ -56,7 +57,7 @@ class Config(diffusion.Config):
     @property
     def grid(self) -> Tensor:
         """Rising noise levels between which the teacher steps, float32 ``(levels + 1,)``, the first of them 0."""
-        return schedules.exponential(self.levels, self.lowest, self.sigma_max).flip(0).float()
+        return schedules.exponential(self.levels, self.lowest, self.highest).flip(0).float()
 
 
 class Pair(nn.Module):
@@ -96,9 +97,7 @@ def completed(config: Config, base: Model, conditions: Sequence[ConditionSpec]) 
             f"the teacher {config.teacher} was told {its}, the plan tells {mine}; train both with one plan"
         )
     if config.teacher_sha256 not in ("", base.sha256):
-        raise InputError(
-            f"the teacher {config.teacher} is not the one that this plan names; use another run folder"
-        )
+        raise InputError(f"the teacher {config.teacher} is not the one that this plan names; use another run folder")
     taken = {key: base.config[key] for key in _NETWORK}
     return Config(**{**config.model_dump(), **taken, "dropout": 0.0, "teacher_sha256": base.sha256})
 
@@ -256,7 +255,7 @@ def multistep(jump: Denoise, noises: Sequence[Tensor], config: Config) -> Tensor
     noises
         White noise ``(B, C, *S)`` of unit variance for each evaluation.
     """
-    levels = (config.sigma_max, *AFTER_FIRST[STEPS - len(noises) :])
+    levels = (config.highest, *AFTER_FIRST[STEPS - len(noises) :])
     made = torch.zeros_like(noises[0])
     for noise, level in zip(noises, levels, strict=True):
         made = jump(made + level * noise, made.new_tensor(level))

@@ -42,6 +42,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
+    "draft": Preset("dpmpp_2m", "narrow", 4, "4 evaluations: first looks; the finest texture is missing"),
     "fast": Preset("dpmpp_2m", "exponential", 10, "10 evaluations: previews, large batches"),
     "standard": Preset("dpmpp_2m", "exponential", 20, "20 evaluations: the default"),
     "fine": Preset("heun", "exponential", 40, "79 evaluations, with fresh noise that heals errors", {"churn": 4.0}),
