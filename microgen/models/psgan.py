@@ -85,7 +85,7 @@ class Config(adversarial.Settings):
     embedding: int = Field(64, ge=8, description="length of the vector that carries the conditions of a place")
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
-    r1: float = Field(1.0, ge=0, description="penalty on gradients at real samples, Mescheder et al. 2018")
+    r1: float = Field(4.0, ge=0, description="penalty on gradients of the mean logit of real samples")
 
     @model_validator(mode="after")
     def _usable(self) -> Config:
