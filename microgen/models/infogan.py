@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,9 +71,19 @@ class Config(dcgan.Config):
     latent: int = Field(62, ge=1, description="length of the noise beside the codes")
     categories: tuple[int, ...] = Field((10,), description="classes of each categorical code")
     continuous: int = Field(2, ge=0, description="continuous codes, uniform in -1 .. 1")
+    reads: Literal["texture", "layout"] = Field(
+        "texture", description="texture: the mean over the sample; or all of it"
+    )
     information: float = Field(1.0, ge=0, description="weight of the categorical codes")
     information_continuous: float = Field(0.1, ge=0, description="weight of the continuous codes")
+    deep: bool = Field(False, description="the layers that Q reads learn to read, too, as in the authors' program")
     recogniser_width: int = Field(128, ge=1, description="hidden units of the head that reads the codes")
+
+    @model_validator(mode="after")
+    def _some_codes(self) -> Config:
+        if not (self.categories or self.continuous) or min(self.categories, default=2) < 2:
+            raise ValueError("give continuous codes, or categories of at least two classes, or both")
+        return self
 
     @property
     def inputs(self) -> int:
@@ -133,7 +143,7 @@ class Pair(adversarial.Pair):
         model = build(config, codec=codec, conditions=conditions)
         super().__init__(config, codec=codec, conditions=conditions, model=model)
         self.recogniser = Recogniser(
-            self.critic.length,
+            self.critic.length if config.reads == "layout" else self.critic.channels,
             categories=config.categories,
             continuous=config.continuous,
             width=config.recogniser_width,
@@ -147,7 +157,9 @@ class Pair(adversarial.Pair):
 
     def reading(self, features: Tensor, latents: Latents) -> tuple[Tensor, Tensor]:
         """Return the weighted loss of reading the codes, and the bound on their mutual information in nats."""
-        config, (logits, mean, log_variance) = self.config, self.recogniser(features.flatten(1))
+        config, seen = self.config, features.float().flatten(2)
+        seen = seen.flatten(1) if config.reads == "layout" else seen.mean(dim=2)
+        logits, mean, log_variance = self.recogniser(seen)
         of_classes = [class_nats(x, latents[name]) for x, name in zip(logits, self.model.classes(), strict=True)]
         classes = torch.stack([*of_classes, mean.new_zeros(())]).sum()
         numbers = code_nats(mean, log_variance, uniform(latents["codes"])) if config.continuous else mean.new_zeros(())
@@ -156,13 +168,21 @@ class Pair(adversarial.Pair):
         return loss, (certain - classes - numbers).detach()
 
     def penalty(self, state: Any, real: Tensor, fake: Tensor, told: Told, step: int) -> Tensor:
-        """Return what is added to the loss of the discriminator: its layers also learn to read codes."""
-        with torch.no_grad(), state.autocast():
-            latents = self.latents(told, state.generator)
-            made = self.augmented(self.model(latents, told), state.generator)
+        """Return what is added to the loss of the discriminator; with ``deep``, its layers learn to read codes too."""
+        usual = super().penalty(state, real, fake, told, step)
+        return usual + self.deep_reading(state, told) if self.config.deep else usual
+
+    def deep_reading(self, state: Any, told: Told) -> Tensor:
+        """Return the loss of reading new samples, of which only the layers of the discriminator learn."""
+        latents = self.latents(told, state.generator)
         with state.autocast():
+            with torch.no_grad():
+                made = self.augmented(self.model(latents, told), state.generator)
             features = self.critic.features(made)
-        return super().penalty(state, real, fake, told, step) + self.reading(features, latents)[0]
+        self.recogniser.requires_grad_(requires_grad=False)
+        loss, _ = self.reading(features, latents)
+        self.recogniser.requires_grad_(requires_grad=True)
+        return loss
 
     def generator_loss(self, state: Any, told: Told, step: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return samples, the loss of generator and head, and further numbers to log."""

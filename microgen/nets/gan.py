@@ -142,7 +142,8 @@ class Discriminator(nn.Module):
             wrap(_CONV[dims](a, b, kernel, stride=2, padding=1)) for a, b in itertools.pairwise(wide)
         )
         self.dropout = nn.Dropout(dropout)
-        self.length = widths[-1] * (side // 2 ** len(widths)) ** dims
+        self.channels = widths[-1]
+        self.length = self.channels * (side // 2 ** len(widths)) ** dims
         self.last = wrap(nn.Linear(self.length, 1))
         self.projection = wrap(nn.Linear(embedding, widths[-1], bias=False)) if embedding else None
 

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from microgen.nets.gan import SLOPE
 
-SPREAD = 3.0
-"""Standard deviations that are told of a code lie between exp(-3) and exp(3)."""
+SPREAD = 1.0
+"""Standard deviations told of codes lie between exp(-1) and exp(1): nothing is gained by writing them more exactly."""
 
 
 class Recogniser(nn.Module):
