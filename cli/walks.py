@@ -28,22 +28,21 @@ def parse_range(text: str) -> tuple[str, float, float]:
     return name.strip(), low, high
 
 
-def parse_values(wishes: Sequence[str]) -> dict[str, float]:
-    """Read ``NAME=VALUE``, each name once.
+def parse_values(wishes: Sequence[str]) -> dict[str, float | str]:
+    """Read ``NAME=VALUE``, each name once; the value of a class is its label.
 
-    >>> parse_values(["grain_size_um=8"])
-    {'grain_size_um': 8.0}
+    >>> parse_values(["grain_size_um=8", "steel=304L"])
+    {'grain_size_um': 8.0, 'steel': '304L'}
     """
-    values: dict[str, float] = {}
+    values: dict[str, float | str] = {}
     for wish in wishes:
-        name, found, text = wish.partition("=")
-        try:
-            number = float(text)
-        except ValueError:
-            found = ""
-        if not found or name.strip() in values:
+        name, found, text = (part.strip() for part in wish.partition("="))
+        if not found or not text or not name or name in values:
             raise InputError(f"conditions are written once each as name=value; {wish!r} is not")
-        values[name.strip()] = number
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = text
     return values
 
 

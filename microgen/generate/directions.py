@@ -46,7 +46,8 @@ class Direction:
     mean, spread
         Of the components of the latents of samples along it.
     r2
-        Part of the variance that a straight line along the direction explains in samples it was not learned from.
+        Part of the variance that a straight line along the direction explains in samples it was not learned from; NaN
+        where it was not learned from a number.
     """
 
     parts: Mapping[str, Tensor]
@@ -93,10 +94,14 @@ def learn_direction(latents: Latents, values: Sequence[float], moving: Sequence[
     scaled = (wanted - wanted.mean()) / wanted.std()
     predicted = cross_val_predict(model, table, scaled, cv=KFold(5, shuffle=True, random_state=0))
     r2 = 1 - float(((scaled - predicted) ** 2).mean())
-    slopes = model.fit(table, scaled).coef_
-    unit = slopes / np.linalg.norm(slopes)
-    along = table @ unit
-    return Direction(_parts(unit, latents, names), float(along.mean()), float(along.std()), r2)
+    return replace(direction_of(model.fit(table, scaled).coef_, latents, names), r2=r2)
+
+
+def direction_of(vector: Array, latents: Latents, names: Sequence[str]) -> Direction:
+    """Return the direction of a flat vector ``(D,)`` of some parts, with the spread of these latents along it."""
+    unit = np.asarray(vector / np.linalg.norm(vector))
+    along = flat(latents, names) @ unit
+    return Direction(_parts(unit, latents, names), float(along.mean()), float(along.std()), float("nan"))
 
 
 def flat(latents: Latents, names: Sequence[str]) -> Array:
@@ -257,13 +262,6 @@ def check_descriptor(name: str) -> None:
         raise InputError(f"{name!r} is neither a condition of this model nor a descriptor; see microgen measure")
     if period_of(name) is not None:
         raise InputError(f"{name} is an angle, for which there is no direction; go along a condition of the model")
-
-
-def turned(direction: Direction, sign: float) -> Direction:
-    """Return the same direction, pointing the other way where `sign` is negative."""
-    if sign >= 0:
-        return direction
-    return replace(direction, parts={name: -part for name, part in direction.parts.items()}, mean=-direction.mean)
 
 
 def _parts(unit: Array, latents: Latents, names: Sequence[str]) -> dict[str, Tensor]:

@@ -120,7 +120,8 @@ def along_condition(
     shape: Sequence[int] | None = None,
 ) -> Line:
     """Return the line of one seed along a condition: its latent stays, place is the value asked for."""
-    spec_of(model, name)
+    if spec_of(model, name).scale == "class":
+        raise InputError(f"{name} is one of {', '.join(spec_of(model, name).labels)}, and nothing lies between classes")
     latents, rest = model.latents([seed], shape), condition or Condition()
     return Line(
         f"seed_{seed:06d}",
@@ -258,7 +259,14 @@ def _mixed(specs: Sequence[ConditionSpec], conditions: Sequence[Condition], plac
     before, t = _leg(len(conditions), place)
     first, last = (conditions[k].scalars for k in (before, before + 1))
     shared = [spec for spec in specs if spec.name in first and spec.name in last]
-    return Condition({spec.name: value_between(spec, first[spec.name], last[spec.name], t) for spec in shared})
+    return Condition({spec.name: _value_between(spec, first[spec.name], last[spec.name], t) for spec in shared})
+
+
+def _value_between(spec: ConditionSpec, low: float | str, high: float | str, t: float) -> float | str:
+    """Numbers change in proportion, classes halfway."""
+    if isinstance(low, str) or isinstance(high, str) or spec.scale == "class":
+        return low if t < 0.5 else high
+    return value_between(spec, low, high, t)
 
 
 def _check_way(how: str) -> None:

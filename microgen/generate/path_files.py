@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,29 @@ def write_path(
     ``conditions/NAME`` begin with the same two axes; `numbers` are further arrays by name.
     """
 
-    def fill(temporary: Path) -> None:
+    _write_hdf5(path, lambda file: _fill(file, frames, points, field=field, numbers=numbers, about=about))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name as one HDF5 file, the same input as the same bytes."""
+
+    def fill(file: h5py.File) -> None:
+        for name, values in arrays.items():
+            file.create_dataset(name, data=np.asarray(values), **_STORAGE)
+
+    _write_hdf5(path, fill)
+
+
+def _write_hdf5(path: Path, fill: Callable[[h5py.File], None]) -> None:
+    def write(temporary: Path) -> None:
         # built in memory: on a full disk the HDF5 library itself would crash
         with h5py.File(temporary, "w", driver="core", backing_store=False) as file:
-            _fill(file, frames, points, field=field, numbers=numbers, about=about)
+            fill(file)
             file.flush()
             content = file.id.get_file_image()
         temporary.write_bytes(content)
 
-    write_whole(path, fill)
+    write_whole(path, write)
 
 
 def _fill(
@@ -123,8 +137,9 @@ def _fill(
         file.create_dataset(name, data=np.asarray(values, np.float64), **_STORAGE)
 
 
-def _scalars(points: Sequence[tuple[Mapping[str, Tensor], Sequence[Condition]]], name: str) -> NDArray[np.float64]:
-    return np.array([[c.scalars[name] for c in conditions] for _, conditions in points])
+def _scalars(points: Sequence[tuple[Mapping[str, Tensor], Sequence[Condition]]], name: str) -> NDArray[Any]:
+    values = [[c.scalars[name] for c in conditions] for _, conditions in points]
+    return np.array(values, "S" if isinstance(values[0][0], str) else np.float64)
 
 
 def origin_of(line: Line, place: float, *, row: int, frame: int, file: str) -> dict[str, Any]:

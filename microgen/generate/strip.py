@@ -55,7 +55,7 @@ def draw_strip(path: Path, rows: Sequence[Row], codec: Codec) -> None:
         across, up = figure.get_size_inches()
         for number, row in enumerate(rows):
             bottom = 0.3 + (len(rows) - 1 - number) * (height + _FLOOR) + _FLOOR
-            figure.text(0.08 / across, (bottom + height / 2) / up, row.title, va="center")
+            figure.text(0.08 / across, (bottom + height / 2) / up, _wrapped(row.title), va="center", fontsize=7)
             for column, k in enumerate(shown):
                 axis = place(figure, _LEFT + column * (_SIDE + _GAP), bottom, _SIDE, height)
                 bare(axis)
@@ -76,6 +76,22 @@ def draw_animation(path: Path, rows: Sequence[Sequence[Microstructure]], codec: 
     write_bytes(path, stream.getvalue())
 
 
+def draw_table(path: Path, values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Write correlations -1 .. 1 as a coloured table with its numbers."""
+    high, wide = 0.2 * len(rows), 0.45 * len(columns)
+    with styled():
+        figure = sheet(wide + 1.4, high + 2.0)
+        axis = place(figure, 1.2, 0.15, wide, high)
+        axis.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        axis.xaxis.tick_top()
+        axis.set_xticks(range(len(columns)), columns, rotation=60, ha="left", fontsize=6)
+        axis.set_yticks(range(len(rows)), rows, fontsize=6)
+        for (y, x), value in np.ndenumerate(values):
+            colour = "white" if abs(value) > 0.6 else INK
+            axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=5, color=colour)
+    save(figure, path, dpi=200)
+
+
 def gray(structure: Microstructure, codec: Codec) -> Picture:
     """Return the field of a model as gray values: its lowest value black, its highest white; of channels, the first."""
     values = np.asarray(structure[codec.field], np.float64)
@@ -84,6 +100,22 @@ def gray(structure: Microstructure, codec: Codec) -> Picture:
     if structure.ndim == 3:
         values = values[len(values) // 2]
     return np.rint(np.clip((values - codec.low) / (codec.high - codec.low), 0, 1) * 255).astype(np.uint8)
+
+
+def _wrapped(title: str) -> str:
+    """A long name in several lines, cut where its words end.
+
+    >>> _wrapped("1: correlation_length_um")
+    '1: correlation_\nlength_um'
+    """
+    lines = [""]
+    for word in title.replace("_", "_ ").split(" "):
+        glue = "" if not lines[-1] or lines[-1].endswith("_") else " "
+        if len(lines[-1] + glue + word) > 16 and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] += glue + word
+    return "\n".join(lines)
 
 
 def _beside(pictures: Sequence[Picture]) -> Picture:

@@ -5,6 +5,7 @@ Shapes: B batch, C field channels, N scalar numbers, M map channels, S spatial a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ from microgen.models.conditions import Told, encode_conditions, kept, tell
 from microgen.models.guidance import canvas, guided, with_maps
 from microgen.models.latents import Latents
 from microgen.models.noise import SeedNoise
-from microgen.models.options import SampleOptions, fitted, integrate
+from microgen.models.options import SampleOptions, fitted, integrate, noise_levels
 from microgen.models.precondition import DDPM, EDM, Preconditioning
 from microgen.models.samplers import Denoise
 from microgen.nets import Embedding, UNet
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from microgen.models.model import Model
 
 Autocast = Callable[[], AbstractContextManager[Any]]
+ENCODING_STEPS = 60
+"""Noise levels on the way from a field to its noise; two evaluations each."""
 
 
 class Config(core_config.Config):
@@ -187,6 +190,35 @@ def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], opt
     denoise = guided_denoiser(model, told, shape, options)
     net: Any = model.net
     return integrate(denoise, latents["noise"], options, net.precondition)
+
+
+def encode(model: Model, x_BCS: Tensor, told: Told) -> dict[str, Tensor]:
+    """Return the noise that encoded fields are decoded from: the sampler's way, walked backwards.
+
+    The probability flow ``dx/dsigma = (x - x0)/sigma`` is integrated from the lowest noise level to the highest, with
+    the denoiser told of the conditions and without guidance (DDIM inversion: Song et al. 2021,
+    doi:10.48550/arXiv.2010.02502, section 4.3; Dhariwal & Nichol 2021, doi:10.48550/arXiv.2105.05233, appendix F).
+    """
+    net: Any = model.net
+    options = fitted(SampleOptions(sampler="heun", schedule="exponential", steps=ENCODING_STEPS), net.precondition)
+    levels = noise_levels(options, net.precondition)[:-1].flip(0)
+    denoise = _on_canvas(model, told, tuple(x_BCS.shape[2:]), options)
+    return {"noise": unsampled(denoise, x_BCS, levels) / float(levels[-1])}
+
+
+def unsampled(denoise: Denoise, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Integrate the probability flow upwards through rising noise levels, second order.
+
+    In ``u = x / sigma`` it reads ``du/d(1/sigma) = x0``, so that a step is exact where the denoised field stays the
+    same; each takes the mean of the denoised fields at its two ends (Heun's method in these variables).
+    """
+    levels = [float(s) for s in sigmas.tolist()]
+    for s, t in itertools.pairwise(levels):
+        x0 = denoise(x, x.new_full((), s))
+        ahead = x0 + (t / s) * (x - x0)
+        x0 = (x0 + denoise(ahead, x.new_full((), t))) / 2
+        x = x0 + (t / s) * (x - x0)
+    return x
 
 
 def guided_denoiser(model: Model, told: Told, shape: Sequence[int], options: SampleOptions) -> Denoise:
