@@ -29,6 +29,7 @@ from microgen.models.guidance import DIRECT_POINTS, canvas
 from microgen.models.latents import Latents, white
 from microgen.models.noise import SeedNoise
 from microgen.models.options import SampleOptions, integrate
+from microgen.models.residual import coloured, power, spectral_filter, unmeasured, whitened
 from microgen.models.samplers import Noise
 from microgen.nets.unet import fold, unfold
 
@@ -37,11 +38,9 @@ if TYPE_CHECKING:
 
 BASE = "autoencoder"
 MODEL = {"fold": 1, "channels": (64, 128)}
-REACH = 5
-"""Grid points to each side over which the residual is correlated."""
 _DIRECT_LATENTS = 2**18
 """Latent points up to which a grid is denoised in one go: with a fold of 1, the memory of 2**20 with one of 2."""
-_MEASURED_POINTS = 2**21
+_MEASURED_POINTS, _MEASURED_BATCHES = 2**21, 128
 
 
 class Frozen(core_config.Config):
@@ -90,10 +89,7 @@ class Network(diffusion.Network):
         self.register_buffer("latent_mean", torch.zeros(one))
         self.register_buffer("latent_std", torch.ones(one))
         noisy = config.residual and not self.autoencoder.classes
-        kernel = torch.zeros(codec.channels, 1, (2 * REACH + 1) ** codec.ndim)
-        kernel[..., kernel.shape[-1] // 2] = 1  # white until it is measured
-        kernel = kernel.reshape(codec.channels, 1, *(2 * REACH + 1,) * codec.ndim)
-        self.register_buffer("residual", kernel if noisy else None)
+        self.register_buffer("residual", unmeasured(codec.channels, codec.ndim) if noisy else None)
 
     @property
     def factor(self) -> int:
@@ -176,44 +172,25 @@ def measure(net: Network, draw: Callable[[int], Tensor]) -> None:
         From a number of crops to encoded fields ``(n, C, *S)`` of the training data.
     """
     generator = torch.Generator().manual_seed(0)
-    means, squares, powers, seen = [], [], [], 0
-    while seen < _MEASURED_POINTS:
+    means: list[Tensor] = []
+    squares: list[Tensor] = []
+    powers: list[Tensor] = []
+    seen = 0
+    while seen < _MEASURED_POINTS and len(means) < _MEASURED_BATCHES:
         x = draw(8)
         mean, log_variance = net.autoencoder.encode(x)
         z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
         means.append(mean.double().transpose(0, 1).flatten(1).mean(dim=1))
         squares.append((mean.square() + log_variance.exp()).double().transpose(0, 1).flatten(1).mean(dim=1))
         if net.residual is not None:
-            powers.append(_power(x - net.answer(z)))
+            powers.append(power(x - net.answer(z)))
         seen += x.numel()
     middle = torch.stack(means).mean(dim=0)
     spread = (torch.stack(squares).mean(dim=0) - middle.square()).sqrt()
     net.latent_mean.copy_(middle.reshape(net.latent_mean.shape))
     net.latent_std.copy_(spread.reshape(net.latent_std.shape))
     if net.residual is not None:
-        net.residual.copy_(_filter(torch.stack(powers).mean(dim=0)))
-
-
-def _power(r_BCS: Tensor) -> Tensor:
-    """Power spectrum ``(C, *S)`` of residuals: the mean over the batch, tapered against the jump at the borders."""
-    taper = torch.ones((), dtype=torch.float64)
-    for n in r_BCS.shape[2:]:
-        taper = taper[..., None] * torch.hann_window(n, periodic=False, dtype=torch.float64)
-    axes = tuple(range(2, r_BCS.ndim))
-    waves = torch.fft.fftn(r_BCS.double() * taper, dim=axes)
-    power: Tensor = waves.abs().square().mean(dim=0) / taper.square().sum()
-    return power
-
-
-def _filter(power_CS: Tensor) -> Tensor:
-    """Symmetric filter ``(C, 1, *K)`` that gives white noise of unit variance a spectrum, cut at :data:`REACH`."""
-    axes = tuple(range(1, power_CS.ndim))
-    whole = torch.fft.fftshift(torch.fft.ifftn(power_CS.sqrt(), dim=axes).real, dim=axes)
-    inside = [slice(max(n // 2 - REACH, 0), n // 2 + REACH + 1) for n in power_CS.shape[1:]]
-    cut = whole[(slice(None), *inside)]
-    variance = power_CS.flatten(1).mean(dim=1) / cut.square().flatten(1).sum(dim=1)
-    scaled: Tensor = cut * variance.sqrt().reshape(-1, *(1,) * len(axes))
-    return scaled[:, None]
+        net.residual.copy_(spectral_filter(torch.stack(powers).mean(dim=0)))
 
 
 def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Tensor]:
@@ -273,6 +250,23 @@ def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], opt
     return _made(model, latents, told, shape, options)
 
 
+def encode(model: Model, x_BCS: Tensor, told: Told) -> dict[str, Tensor]:
+    """Return the latents that encoded fields are decoded from; with both parts the way back is nearly exact.
+
+    The noise of the latent grid is that of :func:`microgen.models.diffusion.encode`, of the mean of the posterior; the
+    residual is what decoding that leaves out, as white noise.
+    """
+    net: Any = model.net
+    shape = tuple(x_BCS.shape[2:])
+    padded = _padded(x_BCS, net.factor)
+    z = net.encode(padded, padded.new_zeros(()))
+    found = diffusion.encode(_of_latents(model), z, _coarse(told, net.factor))
+    if net.residual is None:
+        return found
+    inside: Any = (..., *(slice(n) for n in shape))
+    return {**found, "residual": whitened(x_BCS - decoded(net, z)[inside], net.residual)}
+
+
 def _made(
     model: Model,
     latents: Latents,
@@ -284,9 +278,8 @@ def _made(
 ) -> Tensor:
     net: Any = model.net
     grid = _grid(net, shape)
-    of_latents = replace(model, patch=tuple(max(1, n // net.factor) for n in model.patch))
     told = _coarse(told, net.factor)
-    denoise = diffusion.guided_denoiser(of_latents, told, grid, _on_latents(options, grid, net.factor))
+    denoise = diffusion.guided_denoiser(_of_latents(model), told, grid, _on_latents(options, grid, net.factor))
     z = integrate(denoise, latents["noise"], options, net.precondition, noise=noise)
     inside: Any = (..., *(slice(n) for n in shape))
     made = decoded(net, z, periodic=options.periodic)[inside]
@@ -321,17 +314,14 @@ def decoded(net: Network, z_BLS: Tensor, *, periodic: bool = False, window: int 
     return vae.most_likely(its, unfold(through(z_BLS, z_BLS.new_zeros(())), net.factor))
 
 
-def coloured(white_BCS: Tensor, kernel: Tensor) -> Tensor:
-    """Filter white noise ``(B, C, *S)``; it is wrapped around, so its variance is the same everywhere."""
-    for axis, n in enumerate(white_BCS.shape[2:], start=2):
-        reach = kernel.shape[axis] // 2
-        white_BCS = white_BCS.index_select(axis, torch.arange(-reach, n + reach, device=white_BCS.device) % n)
-    convolve = {4: functional.conv2d, 5: functional.conv3d}[white_BCS.ndim]
-    return convolve(white_BCS, kernel, groups=len(kernel))
-
-
 def _grid(net: Network, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.ceil(n / net.factor) for n in shape)
+
+
+def _of_latents(model: Model) -> Model:
+    """The model as one that makes latent grids."""
+    net: Any = model.net
+    return replace(model, patch=tuple(max(1, n // net.factor) for n in model.patch))
 
 
 def _on_latents(options: SampleOptions, grid: Sequence[int], factor: int) -> SampleOptions:
@@ -348,6 +338,11 @@ def _coarse(told: Told, factor: int) -> Told:
     grid = [math.ceil(n / factor) for n in shape]
     if not count:
         return replace(told, maps=told.maps.new_zeros(batch, 0, *grid))
-    pads = [v for n, g in zip(reversed(shape), reversed(grid), strict=True) for v in (0, g * factor - n)]
     pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[len(shape)]
-    return replace(told, maps=pool(functional.pad(told.maps, pads, mode="replicate"), factor))
+    return replace(told, maps=pool(_padded(told.maps, factor), factor))
+
+
+def _padded(x_BCS: Tensor, factor: int) -> Tensor:
+    """Repeat the far border up to a multiple of `factor` along each axis."""
+    pads = [v for n in reversed(x_BCS.shape[2:]) for v in (0, -n % factor)]
+    return functional.pad(x_BCS, pads, mode="replicate") if any(pads) else x_BCS
