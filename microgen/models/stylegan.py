@@ -66,14 +66,15 @@ class Config(Settings):
     latent: int = Field(128, ge=1, description="length of the latent vector z")
     modulation: Modulation = Field("modulated", description="modulated: StyleGAN2; adain: StyleGAN")
     width: int = Field(16, ge=1, description="channels of the generator at full size; doubled at each coarser stage")
-    discriminator_width: int = Field(16, ge=1, description="channels of the discriminator at full size")
+    discriminator_width: int = Field(16, ge=1, description="channels of the discriminator after its first layer")
+    discriminator_halved: bool = Field(True, description="its first layer halves the grid; false: full size, as papers")
     widest: int = Field(128, ge=1, description="most channels")
     stages: int | None = Field(None, ge=0, description="doublings of the grid; default: from a side of 4 to 7")
     style: int = Field(128, ge=1, description="length of a style w")
     mapping_depth: int = Field(4, ge=1, description="layers of the mapping from z to w")
     mapping_rate: float = Field(0.01, gt=0, description="learning rate of the mapping over that of the other layers")
     mixing: float = Field(0.5, ge=0, le=1, description="share of training samples whose last layers have another style")
-    path_length: float = Field(2.0, ge=0, description="weight of the path length regularisation, 0 for none")
+    path_length: float = Field(0.0, ge=0, description="weight of the path length regularisation, 0 for none")
     path_every: int = Field(4, ge=1, description="steps between path length regularisations, as much stronger")
     penalty_every: int = Field(16, ge=1, description="steps between penalties of the discriminator, as much stronger")
     deviation: bool = Field(True, description="the discriminator sees how much the samples of a group of 4 differ")
@@ -102,11 +103,13 @@ class Config(Settings):
 
     def discriminator(self, shape: Sequence[int], embedding: int) -> nn.Module:
         """Make the discriminator of samples ``(C, *S)``."""
+        halved = self.discriminator_halved and self.doublings > 0
         return StyleDiscriminator(
             len(shape) - 1,
             shape[0],
             side=self.patch_px,
-            widths=widths_of(self.discriminator_width, self.doublings + 1, widest=self.widest),
+            widths=widths_of(self.discriminator_width, self.doublings + (not halved), widest=self.widest),
+            halved=halved,
             embedding=embedding,
             deviation=self.deviation,
         )
@@ -147,10 +150,15 @@ class StyleNetwork(Network):
         raw: Tensor = self.generator.synthesis(styles, noises)
         return self.bounded(raw)
 
+    def bounded(self, raw_BCS: Tensor) -> Tensor:
+        """Keep samples within the range of the codec; small values stay as they are."""
+        return super().bounded(raw_BCS / self.reach)
+
     def styles(self, latent_BL: Tensor, told: Told) -> Tensor:
-        """Return the styles ``(B, L, W)``, the same for all layers."""
-        embedded = self.embedding(told.numbers, told.present) if self.embedding is not None else None
-        style: Tensor = self.generator.mapping(latent_BL, embedded)
+        """Return the styles ``(B, L, W)``, the same for all layers, in full precision."""
+        with torch.autocast(latent_BL.device.type, enabled=False):
+            embedded = self.embedding(told.numbers, told.present) if self.embedding is not None else None
+            style: Tensor = self.generator.mapping(latent_BL, embedded)
         return style[:, None].expand(-1, self.generator.synthesis.styles, -1)
 
     def mean_styles(self, told: Told) -> Tensor:

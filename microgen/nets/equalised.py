@@ -89,7 +89,7 @@ class EqualConv(nn.Module):
     kernel
         Odd side.
     down
-        Halve the grid, after a blur.
+        Halve the grid: means over 2 x 2 points.
     bias
         Add one number per channel.
     """
@@ -107,13 +107,23 @@ class EqualConv(nn.Module):
         side, convolve = self.weight.shape[-1], CONV[x_BCS.ndim - 2]
         weight = self.weight * self.gain
         result: Tensor
-        if not self.down:
-            result = convolve(x_BCS, weight, self.bias, padding=side // 2)
-        elif side == 1:
-            result = convolve(blurred(x_BCS, stride=2), weight, self.bias)
+        if self.down:
+            result = convolve(x_BCS, pooled(weight), self.bias, stride=2, padding=side // 2)
         else:
-            result = convolve(blurred(x_BCS, padding=2), weight, self.bias, stride=2)
+            result = convolve(x_BCS, weight, self.bias, padding=side // 2)
         return result
+
+
+def pooled(weight: Tensor) -> Tensor:
+    """Return the weights that give, with a stride of 2, the means over 2 x 2 points of a convolution with `weight`.
+
+    >>> pooled(torch.ones(1, 1, 1, 1))[0, 0]
+    tensor([[0.2500, 0.2500],
+            [0.2500, 0.2500]])
+    """
+    dims = weight.ndim - 2
+    padded = functional.pad(weight, (1, 1) * dims)
+    return functional.avg_pool2d(padded, 2, stride=1) if dims == 2 else functional.avg_pool3d(padded, 2, stride=1)
 
 
 def over(values_BC: Tensor, x_BCS: Tensor) -> Tensor:

@@ -229,8 +229,12 @@ class StyleDiscriminator(nn.Module):
 
     Parameters
     ----------
-    dims, in_channels, side, widths
+    dims, in_channels, side
         As of :class:`Synthesis`.
+    widths
+        Channels on each grid from fine to coarse.
+    halved
+        The first layer halves the grid, and `widths` begin there: half the work, though fewer layers than in the paper.
     embedding
         Length of the vector that carries the conditions, 0 for none.
     deviation
@@ -244,12 +248,13 @@ class StyleDiscriminator(nn.Module):
         *,
         side: int,
         widths: Sequence[int],
+        halved: bool = False,
         embedding: int = 0,
         deviation: bool = True,
     ) -> None:
         super().__init__()
-        coarse, self.deviation = side >> (len(widths) - 1), deviation
-        self.first = EqualConv(dims, in_channels, widths[0], 1)
+        coarse, self.deviation = side >> (len(widths) - 1 + halved), deviation
+        self.first = EqualConv(dims, in_channels, widths[0], 3 if halved else 1, down=halved)
         self.blocks = nn.ModuleList(_Residual(dims, a, b) for a, b in itertools.pairwise(widths))
         self.last = EqualConv(dims, widths[-1] + deviation, widths[-1], 3)
         self.dense = EqualLinear(widths[-1] * coarse**dims, widths[-1])
