@@ -18,6 +18,7 @@ from microgen.data.measures import measures
 from microgen.data.patches import Patches
 from microgen.data.plan import ConditionsPlan, DataPlan, Plan, Range, plan_path, read_plan
 from microgen.data.split import split_by_specimen
+from microgen.evaluate.requests import obeyed
 from microgen.stats import structure_tensor
 from microgen.synth import polycrystal, render_micrograph
 
@@ -291,3 +292,27 @@ def test_every_class_of_a_folder_is_held_out():
     split = split_by_specimen(names, {}, share=0.25, seed=0, classes=classes)
     held = [classes[name] for name, side in split.items() if side == "held_out"]
     assert sorted(held) == ["common", "common", "rare"]
+
+
+# Requested against measured
+
+
+def test_directions_are_compared_around_the_circle():
+    """Asked 0, samples at 175 +- 2 and real windows at 2: 5 degrees off, 7 against the real ones."""
+    rng = np.random.default_rng(0)
+    measured = (175 + rng.normal(0, 2, 200)) % 180
+    alone, within = (2 + rng.normal(0, 1, 300)) % 180, rng.normal(0, 0.1, 300) % 180
+    (row,) = obeyed("orientation_deg", np.zeros(200), measured, (alone, within), seed=0)
+    assert row.in_degrees
+    assert row.error == pytest.approx(-5, abs=0.5)
+    assert row.error_real == pytest.approx(-7, abs=0.5)
+    assert row.spread == pytest.approx(2, rel=0.2)
+    assert row.interval[0] < row.measured < row.interval[1]
+    assert row.interval[1] - row.interval[0] == pytest.approx(2 * 1.96 * 2 / np.sqrt(200), rel=0.3)
+    assert (row.requested, row.n, row.lost, row.n_real) == (0, 200, 0, 300)
+
+
+def test_directions_that_could_not_be_measured_are_lost():
+    (row,) = obeyed("orientation_deg", np.full(3, 30.0), np.full(3, np.nan), (np.zeros(0), np.zeros(0)), seed=0)
+    assert (row.n, row.lost, row.n_real, row.in_degrees) == (0, 3, 0, True)
+    assert np.isnan(row.error)

@@ -149,18 +149,24 @@ def _obeyed(report: Report) -> Any:
     figure, axes = panels(len(names), width=4.2, height=3.6)
     for axis, name in zip(axes, names, strict=True):
         asked, measured = report.evidence.asked[name]
-        jitter = np.random.default_rng(0).uniform(0.985, 1.015, len(asked))
-        axis.plot(asked * jitter, measured, ".", color=GENERATED, alpha=0.3, ms=4, mew=0, label="sample")
         rows = [row for row in report.obeyed if row.name == name]
+        degrees = rows[0].in_degrees
+        jitter = np.random.default_rng(0).uniform(-0.015, 0.015, len(asked))
+        if degrees:  # on the branch that is nearest to the request
+            measured = asked + (measured - asked + 90) % 180 - 90
+        places = asked + 90 * jitter if degrees else asked * (1 + jitter)
+        axis.plot(places, measured, ".", color=GENERATED, alpha=0.3, ms=4, mew=0, label="sample")
         centres = np.array([row.measured for row in rows])
         around = np.abs(np.array([row.interval for row in rows]).T - centres)
-        places = [row.requested for row in rows]
-        axis.errorbar(places, centres, around, fmt="o", color=INK, ms=5, capsize=3, label="median, 95 %")
-        axis.plot(places, [row.real for row in rows], "_", color=REAL, ms=16, mew=2, label="real windows of this size")
-        line = np.array([min(asked) * 0.85, max(asked) * 1.15])
+        requested = [row.requested for row in rows]
+        axis.errorbar(requested, centres, around, fmt="o", color=INK, ms=5, capsize=3, label="median, 95 %")
+        real = [row.measured - row.error_real if degrees else row.real for row in rows]
+        axis.plot(requested, real, "_", color=REAL, ms=16, mew=2, label="real windows of this value")
+        line = np.array([min(asked) - 10, max(asked) + 10] if degrees else [min(asked) * 0.85, max(asked) * 1.15])
         axis.plot(line, line, color=INK, lw=0.8)
-        axis.fill_between(line, 0.9 * line, 1.1 * line, color=INK, alpha=0.1, lw=0, label="± 10 %")
-        if min(asked) > 0 and max(asked) / min(asked) > 1.5:
+        low, high = (line - 10, line + 10) if degrees else (0.9 * line, 1.1 * line)
+        axis.fill_between(line, low, high, color=INK, alpha=0.1, lw=0, label="± 10°" if degrees else "± 10 %")
+        if not degrees and min(asked) > 0 and max(asked) / min(asked) > 1.5:
             _plain_log(axis, line)
         axis.set_xlabel(f"requested {name}")
         axis.set_ylabel(f"measured {name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -22,6 +23,7 @@ from microgen.evaluate.report import (
     WIDE,
     Report,
 )
+from microgen.evaluate.requests import Obeyed
 from microgen.stats import DESCRIPTORS
 
 CLASSES = {GOOD: "good", UNSURE: "unsure", BAD: "bad", SILENT: "silent"}
@@ -42,7 +44,7 @@ def render(report: Report) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"number": number, "percent": percent, "micro": micro}
+    environment.filters |= {"number": number, "percent": percent, "micro": micro, "off": off}
     page: str = environment.from_string(source).render(
         report=report,
         words=WORDS[report.verdict],
@@ -59,14 +61,34 @@ def render(report: Report) -> str:
 
 def obedience(report: Report) -> str:
     """Say in one sentence how well requests were met."""
+    kinds = [[row for row in report.obeyed if row.in_degrees == which] for which in (False, True)]
+    said = [words for rows in kinds if (words := _largest(rows))]
+    if not said:
+        return "Requested against measured: no sample could be measured."
+    return f"Requested against measured: {'; '.join(said)}."
+
+
+def _largest(rows: Sequence[Obeyed]) -> str:
+    """The largest errors of rows of one kind, in words; nothing where nothing was measured."""
     errors, against = (
-        [abs(e) for row in report.obeyed if math.isfinite(e := getattr(row, name))] for name in ("error", "error_real")
+        [abs(e) for row in rows if math.isfinite(e := getattr(row, name))] for name in ("error", "error_real")
     )
     if not errors:
-        return "Requested against measured: no sample could be measured."
-    words = f"Requested against measured: the largest error of a median is {max(errors):.1%}"
-    words += f" ({max(against):.1%} against real windows measured in the same way)" if against else ""
-    return f"{words} over {len(errors)} requested values."
+        return ""
+    largest, other = (_written(max(found, default=0.0), in_degrees=rows[0].in_degrees) for found in (errors, against))
+    kind = "an average direction" if rows[0].in_degrees else "a median"
+    words = f"the largest error of {kind} is {largest}"
+    words += f" ({other} against real windows measured in the same way)" if against else ""
+    return f"{words} over {len(errors)} requested values"
+
+
+def _written(error: float, *, in_degrees: bool) -> str:
+    return f"{error:.1f}°" if in_degrees else f"{error:.1%}"
+
+
+def off(value: float, row: Obeyed) -> str:
+    """Write a signed error of a row, of directions in degrees."""
+    return f"{value:+.1f}°" if row.in_degrees and math.isfinite(value) else percent(value)
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from microgen.data.measures import scale_of
 from microgen.evaluate import requests
 from microgen.evaluate.draws import Pool
 from microgen.evaluate.job import Job
@@ -43,7 +44,7 @@ def plan(job: Job, asked: Mapping[str, Array]) -> Plan:
     so the windows' own measurements are compared without having been selected.
     """
     everything = {name: Pool(rows, job.groups[rows], np.zeros(len(rows), np.int64)) for name, rows in job.sets.items()}
-    name = next((name for name in asked if name in job.conditions), None)
+    name = next((name for name in asked if name in job.conditions and scale_of(name) != "axial"), None)
     if name is None:
         return Plan(everything, _wanted(everything, 1), [_free_note(asked)])
     values = np.full(len(job.windows), np.nan)

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import Microstructure
+from microgen.data.measures import scale_of
 from microgen.evaluate.windows import Indices
 
 Array = NDArray[np.float64]
 
 TOLERANCE = 0.15
 """Real windows within this share of a requested value count as having that value."""
+
+NEAR_DEG = 10.0
+"""Real windows within so many degrees of a requested direction count as having it."""
 
 FEW = 10
 """Up to so many different requests are taken one by one, more in classes of equal numbers."""
@@ -39,19 +43,21 @@ class Obeyed:
     interval
         95 % bootstrap interval of the median.
     error
-        ``measured / requested - 1``.
+        ``measured / requested - 1``; of directions the difference in degrees.
     spread
-        Half the range of the middle 68 % of the samples over the median.
+        Half the range of the middle 68 % of the samples over the median; of directions in degrees.
     real
         Median over real windows for which the whole picture shows the requested value, cut out and measured alone
         as the samples are; NaN without any. A model is trained with the value in the whole picture, so what `real`
         differs from `requested` is owed to measuring a small window alone, not to the model.
     error_real
-        ``measured / real - 1``.
+        ``measured / real - 1``; of directions the difference in degrees.
     n, lost
         Samples that could be measured, and that could not.
     n_real
         Real windows behind `real`.
+    in_degrees
+        Whether these are directions modulo 180 degrees.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Obeyed:
     n: int
     lost: int
     n_real: int
+    in_degrees: bool = False
 
 
 def requested(generated: Sequence[Microstructure]) -> dict[str, Array]:
@@ -93,10 +100,8 @@ def obeyed(name: str, asked: Array, measured: Array, real: tuple[Array, Array], 
         Of real windows: measured on the window alone, and on the whole picture, ``(k,)`` each.
     """
     rng = np.random.default_rng([seed, 6])
-    rows = []
-    for members in _classes(asked):
-        rows.append(_obeyed(name, asked[members], measured[members], real, rng))
-    return rows
+    row = _directions_obeyed if scale_of(name) == "axial" else _obeyed
+    return [row(name, asked[members], measured[members], real, rng) for members in _classes(asked)]
 
 
 def _obeyed(name: str, asked: Array, measured: Array, real: tuple[Array, Array], rng: np.random.Generator) -> Obeyed:
@@ -113,6 +118,46 @@ def _obeyed(name: str, asked: Array, measured: Array, real: tuple[Array, Array],
     spread = float(np.diff(np.quantile(relative, [0.16, 0.84]))[0] / 2 / middle)
     value = middle * request
     return Obeyed(name, request, value, (low, high), middle - 1, spread, like, value / like - 1, n, lost, n_real)
+
+
+def _directions_obeyed(
+    name: str, asked: Array, measured: Array, real: tuple[Array, Array], rng: np.random.Generator
+) -> Obeyed:
+    """The same for directions modulo 180 degrees: differences, and their axial mean, in degrees."""
+    known = np.isfinite(measured)
+    request = float(asked[0]) + axial_mean(_apart(asked, asked[0]))
+    off = _apart(measured[known], asked[known])
+    alone, within = real
+    near = np.isfinite(alone) & (np.abs(_apart(within, request)) < NEAR_DEG)
+    like = (request + axial_mean(_apart(alone[near], within[near]))) % 180 if near.any() else float("nan")
+    n, lost, nothing = int(known.sum()), int((~known).sum()), float("nan")
+    if not n:
+        numbers = (nothing, (nothing, nothing), nothing, nothing, like, nothing)
+        return Obeyed(name, request, *numbers, 0, lost, int(near.sum()), in_degrees=True)
+    middle = axial_mean(off)
+    drawn = [_apart(axial_mean(some), middle) for some in rng.choice(off, (1000, n))]
+    low, high = (float(v) + request + middle for v in np.quantile(drawn, [0.025, 0.975]))
+    spread = float(np.diff(np.quantile(_apart(off, middle), [0.16, 0.84]))[0] / 2)
+    value = request + middle
+    against = float(_apart(np.array(value), like))
+    return Obeyed(
+        name, request, value, (low, high), middle, spread, like, against, n, lost, int(near.sum()), in_degrees=True
+    )
+
+
+def axial_mean(degrees: Array) -> float:
+    """Mean of directions modulo 180 degrees (K. V. Mardia and P. E. Jupp, Directional Statistics), -90 to 90.
+
+    >>> round(axial_mean(np.array([170.0, 20.0])), 6)
+    5.0
+    """
+    double = np.deg2rad(2 * np.asarray(degrees))
+    return float(np.rad2deg(np.arctan2(np.sin(double).mean(), np.cos(double).mean())) / 2)
+
+
+def _apart(directions: Any, others: Any) -> Any:
+    """Directions minus others, -90 to 90 degrees."""
+    return (np.asarray(directions) - others + 90) % 180 - 90
 
 
 def _like(request: float, alone: Array, within: Array) -> tuple[float, int]:
