@@ -151,10 +151,22 @@ def test_without_noise_a_field_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_the_exact_function_gives_the_exact_distribution_in_any_number_of_steps(steps: int) -> None:
-    draw = SeedNoise([steps], (1, 400_000))
-    made = consistency.multistep(jump, [draw.stream(k) for k in range(steps)], consistency.Config())
-    assert made.mean().item() == pytest.approx(MEAN, abs=5 * STD / 400_000**0.5 + 0.003)
-    assert made.std().item() == pytest.approx(STD, rel=0.005)
+    """What is left is that the start is white noise, without the trace of the data that it should have."""
+    draw, asked, mean, variance = SeedNoise([steps], (1, 400_000)), [], 0.0, 0.0
+
+    def seen(x: Tensor, sigma: Tensor) -> Tensor:
+        asked.append(float(sigma))
+        return jump(x, sigma)
+
+    config = consistency.Config()
+    made = consistency.multistep(seen, [draw.stream(k) for k in range(steps)], config)
+    assert asked == pytest.approx([config.highest, *(3.0, 0.8, 0.3)[4 - steps :]])
+    for level in asked:
+        share = STD / (STD**2 + level**2) ** 0.5
+        mean, variance = MEAN + share * (mean - MEAN), share**2 * (variance + level**2)
+    assert made.mean().item() == pytest.approx(mean, abs=5 * STD / 400_000**0.5)
+    assert made.std().item() == pytest.approx(variance**0.5, rel=0.005)
+    assert (mean, variance) == pytest.approx((MEAN, STD**2), rel=0.03)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])

@@ -21,7 +21,7 @@ from microgen.data.patches import Patches, specs_of
 from microgen.data.plan import ModelPlan, Plan, plan_path, read_plan
 from microgen.models import FAMILIES
 from microgen.models.codec import Codec
-from microgen.models.file import load_model, save_model
+from microgen.models.file import find_model, load_model, save_model
 from microgen.models.model import Model
 from microgen.train.config import TrainConfig
 from microgen.train.engine import resolve_precision
@@ -147,7 +147,7 @@ def _on_base(chosen: Settings) -> Settings:
             f"name its file or run folder with --set model.{setting}=PATH"
         )
     place = Path(getattr(config, setting))
-    base = load_model(place / "model.safetensors" if place.is_dir() else place)
+    base = load_model(find_model(place))
     _check_base(base, place, plan)
     return replace(chosen, plan=_written(plan, family.completed(config, base, specs_of(plan))), base=base)
 
