@@ -1,4 +1,4 @@
-"""A family whose latents mean something known: brightness, contrast and phase of stripes, and a direction to ask for."""
+"""A family whose latents mean something known: brightness and contrast of stripes, whose direction can be asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDE = 32
 
 
 def family(mixing: Tensor | None = None) -> Any:
-    """Code 0 is brightness, code 1 the logarithm of contrast; `mixing` turns the two; `noise` moves the stripes."""
+    """Code 0 is brightness, code 1 the logarithm of contrast; `mixing` turns the two; `noise` moves stripes a bit."""
 
     def decode(model: Model, latents: Any, told: Any, shape: Any, options: Any) -> Tensor:
         codes = latents["codes"] if mixing is None else latents["codes"] @ mixing.to(latents["codes"])
@@ -29,7 +29,7 @@ def family(mixing: Tensor | None = None) -> Any:
         turned = torch.atan2(sin2, cos2) / 2  # direction of the stripes; of nothing, 0
         across = y * turned.cos()[:, None, None] - x * turned.sin()[:, None, None]
         shift = latents["noise"].mean(dim=(1, 2))[:, None, None]
-        wave = torch.sin(2 * torch.pi * across / 8 + 6 * shift)
+        wave = torch.sin(2 * torch.pi * across / 8 + 0.1 * shift)
         bright = (mean + 0.4 * codes[:, 0])[:, None, None]
         return (bright + (0.25 * codes[:, 1]).exp()[:, None, None] * 0.7 * wave)[:, None]
 

@@ -30,6 +30,7 @@ from microgen.models.conditions import tell
 from microgen.models.file import find_model, load_model
 from microgen.models.latents import Latents
 from microgen.nets.features import RandomFeatures
+from microgen.stats import DESCRIPTORS
 
 if TYPE_CHECKING:
     from microgen.models.model import Model
@@ -104,8 +105,7 @@ def survey(
     InputError
         For fewer than 16 samples, unknown descriptors, and where nothing can be measured.
     """
-    if samples < 16:
-        raise InputError(f"an exploration needs at least 16 samples, got {samples}")
+    check_survey(samples, names)
     latents = model.latents(range(samples), shape)
     space, moving = directions.searchable(model, latents, condition, shape)
     made = list(model.decode(latents, condition, shape, **options))
@@ -113,6 +113,15 @@ def survey(
     if not factors:
         raise InputError("no descriptor could be measured on most of the samples, or none of them changes")
     return Survey(latents, space, moving, made, factors, judging.features_of(model, made))
+
+
+def check_survey(samples: int, names: Sequence[str] | None) -> None:
+    """Refuse what :func:`survey` would refuse, before anything is made."""
+    if samples < 16:
+        raise InputError(f"an exploration needs at least 16 samples, got {samples}")
+    for name in names or ():
+        if name.partition(":")[0] not in DESCRIPTORS:
+            raise InputError(f"no descriptor {name!r}; microgen measure lists them")
 
 
 def factors_of(tables: Sequence[Mapping[str, float]]) -> dict[str, Array]:
@@ -171,7 +180,7 @@ def gradients(
     family: Any = FAMILIES[model.family]
     request = model.request(condition, shape, **options)
     look = RandomFeatures(model.codec.ndim, model.codec.channels).to(model.device)
-    scale = torch.from_numpy(np.maximum(found.features.std(axis=0), 1e-9)).float().to(model.device)
+    weight = torch.from_numpy(feature_weights(found.features)).float().to(model.device)
     generator, rows = torch.Generator().manual_seed(0), []
     for first in range(0, len(found.samples), _BATCH):
         parts = {name: part[first : first + _BATCH].detach().clone() for name, part in found.space.items()}
@@ -179,11 +188,17 @@ def gradients(
         size = len(moving[0])
         like = torch.zeros((size, model.codec.channels, *request.shape), device=model.device)
         told = tell(model.conditions, [request.condition] * size, like=like)
-        seen = look(family.decode(model, parts, told, request.shape, request.options)) / scale
+        seen = look(family.decode(model, parts, told, request.shape, request.options)) * weight
         mixture = torch.randn(seen.shape, generator=generator).to(seen)
         slopes: Sequence[Tensor] = torch.autograd.grad((seen * mixture).sum(), moving)
         rows.append(torch.cat([slope.flatten(1) for slope in slopes], dim=1).double().cpu().numpy())
     return np.concatenate(rows)
+
+
+def feature_weights(features: Array) -> Array:
+    """Return 1 over the standard deviation of each feature, and 0 for those that hardly change."""
+    spread = features.std(axis=0)
+    return np.asarray(np.where(spread > 1e-3 * spread.max(), 1 / np.maximum(spread, 1e-300), 0.0))
 
 
 def walk(
@@ -255,6 +270,7 @@ def explore_to_folder(
         "samples": samples,
         "request": loaded.request(condition, shape, **options).to_dict(),
     }
+    check_survey(samples, names)
     path_files.claim(out, {**about, "top": top, "names": list(names or [])}, "explore")
     found = survey(loaded, samples, names=names, **asked)
     tell_user(f"{samples} samples made and measured, {len(found.factors)} descriptors that differ")

@@ -168,8 +168,9 @@ def interpolate_to_folder(
     shape = walk.get("shape")
     route = interpolate(loaded, **walk)
     settings = _settings(loaded, route, walk, options)
+    plan = _planned(loaded, route, out, shape, options, _relative(path, out / "frames"))  # all is checked first
     path_files.claim(out, settings, "interpolate")
-    frames = _made(loaded, route, out, shape, options, _relative(path, out / "frames"), tell)
+    frames = _made(loaded, route, plan, shape, options, tell)
     report = {**settings, **_report(loaded, route, frames, shape, references, options)}
     _write(loaded, route, frames, out, report, fps)
     return {"out": str(out), **_key_numbers(report)}
@@ -285,33 +286,45 @@ def _settings(model: Model, route: Route, walk: Mapping[str, Any], options: Mapp
     }
 
 
-def _made(
+def _planned(
     model: Model,
     route: Route,
     out: Path,
     shape: Sequence[int] | None,
     options: Mapping[str, Any],
     model_path: str,
-    say: Say,
-) -> list[list[Microstructure]]:
-    """Frames of all lines: those that are there, and the others made and written."""
+) -> list[list[tuple[Path, dict[str, Any]]]]:
+    """File and recipe of each frame of each line, before any is made."""
     suffix = usual_format(model.codec.ndim, model.codec.dtype)
     rows = []
     for row, (line, places) in enumerate(zip(route.lines, route.places, strict=True)):
-        latents, conditions = lines.points(line, places)
-        names = [out / "frames" / frame_name(line, k, suffix) for k in range(len(places))]
-        recipes = []
-        for k, (place, condition) in enumerate(zip(places, conditions, strict=True)):
-            about = {"model_sha256": model.sha256, **model.request(condition, shape, **options).to_dict()}
+        files = []
+        for k, place in enumerate(places):
+            request = model.request(line.at(place)[1], shape, **options).to_dict()
             origin = path_files.origin_of(line, place, row=row, frame=k, file=f"../{STORED}")
-            recipes.append(path_files.frame_recipe(about, origin, model_path))
-        found = [path_files.kept(name, wanted) for name, wanted in zip(names, recipes, strict=True)]
+            about = path_files.frame_recipe({"model_sha256": model.sha256, **request}, origin, model_path)
+            files.append((out / "frames" / frame_name(line, k, suffix), about))
+        rows.append(files)
+    return rows
+
+
+def _made(
+    model: Model,
+    route: Route,
+    plan: Sequence[Sequence[tuple[Path, Mapping[str, Any]]]],
+    shape: Sequence[int] | None,
+    options: Mapping[str, Any],
+    say: Say,
+) -> list[list[Microstructure]]:
+    """Frames of all lines: those that are there, and the others made and written."""
+    rows = []
+    for line, places, files in zip(route.lines, route.places, plan, strict=True):
+        found = [path_files.kept(path, about) for path, about in files]
         missing = [k for k, frame in enumerate(found) if frame is None]
         if missing:
-            some = {name: part[missing] for name, part in latents.items()}
-            made = model.decode(some, [conditions[k] for k in missing], shape, **options)
+            made = lines.decoded(model, line, [places[k] for k in missing], shape, **options)
             for k, frame in zip(missing, made, strict=True):
-                io.write(names[k], frame, recipes[k], exclusive=True)
+                io.write(files[k][0], frame, files[k][1], exclusive=True)
                 found[k] = frame
         say(f"{line.name}: {len(missing)} of {len(places)} frames made")
         rows.append([frame for frame in found if frame is not None])

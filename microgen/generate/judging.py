@@ -127,7 +127,7 @@ def rank_correlation(requested: Sequence[float], found: Sequence[float]) -> floa
     """Spearman's correlation, or None where one side does not change."""
     if len(found) < 3 or np.ptp(found) == 0 or np.ptp(requested) == 0:
         return None
-    return float(spearmanr(requested, found).statistic)
+    return round(float(spearmanr(requested, found).statistic), 12)
 
 
 def period_of(name: str) -> float | None:
