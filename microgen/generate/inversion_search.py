@@ -154,8 +154,10 @@ class _Hunt:
             self.say(f"{self.made} samples made: largest error {self.worst:.2%}, by {len(seeds)} seeds")
             if soft and not self.done:
                 self._downhill(points[order[:_DESCENTS].tolist()])
-            if not self.done:
-                self._evolve(points[order[:_BLENDED].tolist()], number)
+            if not self.done and self.leading is not None:
+                fresh = points[order[: _BLENDED - (number > 0)].tolist()]
+                # later rounds look around the best so far, in directions that nobody has looked in
+                self._evolve(Points.joined([self.leading[1], fresh]) if number else fresh, number)
             number += 1
 
     @property
@@ -228,7 +230,7 @@ class _Hunt:
             "signals_filename": "",
         }
         middle = np.concatenate([seeds.places[0].cpu().double().numpy(), np.eye(count)[0]])
-        strategy = cma.CMAEvolutionStrategy(middle, _STEP, settings)
+        strategy = cma.CMAEvolutionStrategy(middle, _STEP if number == 0 else _STEP / 2, settings)
         end = self.made + max(2 * strategy.popsize, self.budget // _ROUNDS)
         while not (self.done or strategy.stop() or self.made >= end):
             asked = strategy.ask()
