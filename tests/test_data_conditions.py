@@ -18,7 +18,9 @@ from microgen.data.measures import measures
 from microgen.data.patches import Patches
 from microgen.data.plan import ConditionsPlan, DataPlan, Plan, Range, plan_path, read_plan
 from microgen.data.split import split_by_specimen
-from microgen.evaluate.requests import obeyed
+from microgen.evaluate import evaluate
+from microgen.evaluate.conditions import of_classes
+from microgen.evaluate.requests import obeyed, requested_classes
 from microgen.stats import structure_tensor
 from microgen.synth import polycrystal, render_micrograph
 
@@ -316,3 +318,29 @@ def test_directions_that_could_not_be_measured_are_lost():
     (row,) = obeyed("orientation_deg", np.full(3, 30.0), np.full(3, np.nan), (np.zeros(0), np.zeros(0)), seed=0)
     assert (row.n, row.lost, row.n_real, row.in_degrees) == (0, 3, 0, True)
     assert np.isnan(row.error)
+
+
+def test_samples_of_a_class_are_compared_with_pictures_of_it():
+    def picture(**source):
+        return Microstructure({"intensity": np.eye(8, dtype=np.uint8)}, (1.0, 1.0), source=source)
+
+    samples = [picture(condition={"steel": s, "grain_size_um": 5.0}) for s in ("304", "304", "316")]
+    assert requested_classes(samples) == {"steel": {"304", "316"}}
+    assert requested_classes([*samples, picture()]) == {}
+    real = [picture(classes={"steel": s}) for s in ("304", "435Q", "316")] + [picture()]
+    kept, groups = of_classes(real, ["a", "b", "c", "d"], {"steel": {"304", "316"}})
+    assert groups == ["a", "c", "d"]
+    assert [m.source.get("classes", {}).get("steel") for m in kept] == ["304", "316", None]
+
+
+def test_evaluation_leaves_out_other_classes():
+    """The other class is so unlike that the comparison would fail with it."""
+    rng = np.random.default_rng(0)
+    fine = [(rng.normal(128, 20, (64, 64))).clip(0, 255).astype(np.uint8) for _ in range(18)]
+    coarse = np.repeat(np.repeat(rng.integers(0, 255, (6, 16, 16), np.uint8), 4, axis=1), 4, axis=2)
+    real = [Microstructure({"intensity": v}, (1.0, 1.0), source={"classes": {"steel": "304"}}) for v in fine[:12]]
+    other = [Microstructure({"intensity": v}, (1.0, 1.0), source={"classes": {"steel": "435Q"}}) for v in coarse]
+    made = [Microstructure({"intensity": v}, (1.0, 1.0), source={"condition": {"steel": "304"}}) for v in fine[12:]]
+    report = evaluate([*real, *other], made)
+    assert report.provenance["windows"]["held_out"] == 12
+    assert report.notes[0] == "Compared with steel 304 only."

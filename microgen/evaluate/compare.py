@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from microgen.core import InputError, Microstructure
 from microgen.core.recipe import version, versions
 from microgen.evaluate import memory, requests, twosample
+from microgen.evaluate.conditions import of_classes
 from microgen.evaluate.draws import common
 from microgen.evaluate.embedding import embed
 from microgen.evaluate.evidence import Evidence
@@ -86,6 +88,9 @@ def evaluate(
     InputError
         For fewer than two samples or real windows, different spacings or dimensions, or constant pictures.
     """
+    classes = requests.requested_classes(generated)
+    real, real_groups = of_classes(real, real_groups, classes)
+    train, train_groups = of_classes(train, train_groups, classes)
     check(real, generated, max_windows)
     asked = _asked(requested, generated)
     single = requests.requested(conditioned) if conditioned else asked
@@ -102,7 +107,8 @@ def evaluate(
     )
     asked = {name: values[job.groups[job.sets["generated"]]] for name, values in asked.items()}
     single = {name: values[job.conditioned] for name, values in single.items() if name in job.conditions}
-    return _report(job, asked, single, dict(provenance or {}), seed)
+    said = [f"Compared with {name} {', '.join(sorted(labels))} only." for name, labels in classes.items()]
+    return _report(replace(job, notes=[*said, *job.notes]), asked, single, dict(provenance or {}), seed)
 
 
 def _asked(given: Mapping[str, Sequence[float]] | None, generated: Sequence[Microstructure]) -> dict[str, Array]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgen.core import InputError, Microstructure
+from microgen.data.facts import classes_of
 from microgen.data.meaning import grain_cells, knows_grains
 from microgen.data.measures import Measure, cells_of, measures
 from microgen.data.windows import Windows
@@ -27,6 +28,18 @@ def polarity(pictures: Sequence[Microstructure]) -> Polarity | None:
     if not found:
         return None
     return "dark" if found.count("dark") >= found.count("bright") else "bright"
+
+
+def of_classes(
+    pictures: Sequence[Microstructure], groups: Sequence[str] | None, wanted: Mapping[str, Collection[str]]
+) -> tuple[list[Microstructure], list[str] | None]:
+    """Keep the pictures, and their groups, that belong to wanted classes, as far as they say their class."""
+    kept = [
+        k
+        for k, m in enumerate(pictures)
+        if all(classes_of(m).get(name) in (None, *labels) for name, labels in wanted.items())
+    ]
+    return [pictures[k] for k in kept], None if groups is None else [groups[k] for k in kept]
 
 
 def with_boundary(picture: Microstructure, polarity: Polarity | None) -> Microstructure:

@@ -82,11 +82,24 @@ def requested(generated: Sequence[Microstructure]) -> dict[str, Array]:
 
 
 def _asked(source: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers that a recipe says were asked for."""
+    table = _condition(source)
+    return {str(k): float(v) for k, v in table.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+def _condition(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """Scalars of the condition in a recipe: ``condition``, or its ``scalars`` where maps stand beside them."""
     recipe = source.get("recipe", source)
     condition = recipe.get("condition") if isinstance(recipe, Mapping) else None
     table = condition.get("scalars", condition) if isinstance(condition, Mapping) else {}
-    return {str(k): float(v) for k, v in table.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return table if isinstance(table, Mapping) else {}
+
+
+def requested_classes(generated: Sequence[Microstructure]) -> dict[str, set[str]]:
+    """Labels of each class that the samples say they were asked for; only classes that all samples carry."""
+    asked = [{k: v for k, v in _condition(m.source).items() if isinstance(v, str)} for m in generated]
+    names = set(asked[0]).intersection(*asked[1:]) if asked else set()
+    return {name: {one[name] for one in asked} for name in sorted(names)}
 
 
 def obeyed(name: str, asked: Array, measured: Array, real: tuple[Array, Array], *, seed: int) -> list[Obeyed]:
