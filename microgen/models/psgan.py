@@ -35,7 +35,7 @@ from microgen.models.conditions import Told, tell
 from microgen.models.latents import Latents, white
 from microgen.models.options import SampleOptions, one_pass
 from microgen.nets.gan import Upsampling, initialise, stages_of, widths_of
-from microgen.nets.psgan import SpatialDiscriminator, SpatialGenerator, WaveVectors, cut, waves
+from microgen.nets.psgan import SlowEmbedding, SpatialDiscriminator, SpatialGenerator, WaveVectors, cut, waves
 
 if TYPE_CHECKING:
     from microgen.models.model import Model
@@ -137,9 +137,11 @@ class Network(adversarial.Network):
     PAINTED: ClassVar[bool] = True
     config: Config
     generator: SpatialGenerator
+    embedding: SlowEmbedding | None  # type: ignore[assignment]
 
     def __init__(self, config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
         super().__init__(config, codec=codec, conditions=conditions)
+        self.embedding = _embedding(config, conditions)
         self.vectors = WaveVectors(codec.ndim, config.waves, config.global_latent) if config.waves else None
         if self.vectors is not None:
             initialise(self.vectors, config.init_std)
@@ -229,9 +231,12 @@ class Cells:
 class Pair(adversarial.Pair):
     """Generator and a discriminator that judges each place, told of the conditions there."""
 
+    embedding: SlowEmbedding | None  # type: ignore[assignment]
+
     def __init__(self, config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
         model = Network(config, codec=codec, conditions=conditions)
         super().__init__(config, codec=codec, conditions=conditions, model=model)
+        self.embedding = _embedding(config, conditions)
 
     def logits(self, x_BCS: Tensor, told: Told) -> Tensor:
         """Return the discriminator's logits ``(B, *P)``."""
@@ -327,6 +332,10 @@ def embedded(embedding: nn.Module, numbers_BNP: Tensor, present_BNP: Tensor) -> 
 def spread(values_BN: Tensor, places: Sequence[int]) -> Tensor:
     """Put the same numbers at all places, ``(B, N, *P)``."""
     return values_BN.reshape(*values_BN.shape, *(1,) * len(places)).expand(-1, -1, *places)
+
+
+def _embedding(config: Config, conditions: Sequence[ConditionSpec]) -> SlowEmbedding | None:
+    return SlowEmbedding(sum(c.channels for c in conditions), config.embedding) if conditions else None
 
 
 def _whole(maps_BMS: Tensor, factor: int) -> Tensor:

@@ -152,6 +152,30 @@ class SpatialDiscriminator(nn.Module):
         return made[:, 0], made[:, 1:]
 
 
+class SlowEmbedding(nn.Module):
+    """Conditions as a vector that changes slowly with them.
+
+    Fast features of a number, the Fourier features of :class:`microgen.nets.Embedding` among them, make a generator
+    that is told maps read the layout of its picture from their small changes; where nothing changes it then fails.
+
+    Parameters
+    ----------
+    count
+        How many numbers.
+    width
+        Length of the vector.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2 * count, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, numbers_BN: Tensor, present_BN: Tensor) -> Tensor:
+        """Embed numbers of about -1 .. 1; those whose `present_BN` is 0 leave no trace."""
+        made: Tensor = self.layers(torch.cat([numbers_BN * present_BN, present_BN], dim=1))
+        return made
+
+
 class WaveVectors(nn.Module):
     """From the global numbers of a sample to the wave vectors of its periodic channels (PSGAN, section 3).
 
