@@ -380,3 +380,22 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_sentence(
         train(data, tmp_path / "run", settings=settings, **QUIET)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_one_evaluation_becomes_as_good_as_several(data: Path, tmp_path: Path) -> None:
+    """Of its teacher's weights one evaluation gives the mean of all pictures; after training it gives a picture."""
+    common = ("train.previews=0", "train.validations=1", "train.learning_rate=2e-3")
+    train(data, tmp_path / "teacher", settings=[*TEACHING, *common, "train.images=4000"], **QUIET)
+    first, last = (
+        train(
+            data,
+            tmp_path / str(images),
+            settings=settings_of(tmp_path / "teacher", *common, f"train.images={images}"),
+            **QUIET,
+        )
+        for images in (8, 2400)
+    )
+    assert first["held_out_one_step"] > 2 * first["held_out_loss"]
+    assert last["held_out_one_step"] < 0.5 * first["held_out_one_step"]
+    assert last["held_out_loss"] < 1.2 * first["held_out_loss"]
