@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from microgen import io
 from microgen.core import Condition, InputError, Microstructure
@@ -18,6 +16,7 @@ from microgen.generate import directions, judging, lines, path_files
 from microgen.generate.lines import STORED, Line
 from microgen.generate.sampling import _relative, resolve_device, usual_format
 from microgen.generate.strip import Row, draw_animation, draw_strip
+from microgen.generate.walk_report import Route, frame_name, key_numbers, walk_report
 from microgen.models.file import find_model, load_model
 
 if TYPE_CHECKING:
@@ -26,33 +25,6 @@ if TYPE_CHECKING:
 Range = tuple[str, float, float]
 """Name, first and last value."""
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Route:
-    """Lines with the places of their frames.
-
-    Attributes
-    ----------
-    lines, places
-        One list of places per line, all of one length.
-    ts
-        How far each frame is on its leg, 0 .. 1.
-    legs
-        First and last frame of each leg.
-    name, requested
-        What is asked for along the lines and the values, where anything is.
-    note
-        JSON-able facts: of a learned direction.
-    """
-
-    lines: Sequence[Line]
-    places: Sequence[Sequence[float]]
-    ts: Sequence[float]
-    legs: Sequence[tuple[int, int]]
-    name: str | None = None
-    requested: Sequence[float] | None = None
-    note: Mapping[str, Any] | None = None
 
 
 def interpolate(
@@ -171,9 +143,9 @@ def interpolate_to_folder(
     plan = _planned(loaded, route, out, shape, options, _relative(path, out / "frames"))  # all is checked first
     path_files.claim(out, settings, "interpolate")
     frames = _made(loaded, route, plan, shape, options, tell)
-    report = {**settings, **_report(loaded, route, frames, shape, references, options)}
+    report = {**settings, **walk_report(loaded, route, frames, shape, references, options)}
     _write(loaded, route, frames, out, report, fps)
-    return {"out": str(out), **_key_numbers(report)}
+    return {"out": str(out), **key_numbers(report)}
 
 
 def remake_frame(file_recipe: Mapping[str, Any], folder: Path, *, model: Path | str | None = None) -> Microstructure:
@@ -331,96 +303,6 @@ def _made(
     return rows
 
 
-def frame_name(line: Line, frame: int, suffix: str) -> str:
-    """Name of the file of a frame."""
-    return f"{line.name}_frame_{frame:03d}.{suffix}"
-
-
-def _report(
-    model: Model,
-    route: Route,
-    frames: Sequence[Sequence[Microstructure]],
-    shape: Sequence[int] | None,
-    references: int,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    conditions = [lines.points(line, places)[1] for line, places in zip(route.lines, route.places, strict=True)]
-    others = judging.population(model, conditions[0], shape, references, **options)
-    rows = [_row(model, route, k, row, conditions[k], others) for k, row in enumerate(frames)]
-    found: dict[str, Any] = {"learned": dict(route.note)} if route.note else {}
-    if route.name:
-        found["followed"] = _followed(route, rows)
-    typical = [float(q) for q in np.quantile(others.own_distances(), [0.5, 0.95])]
-    return {**found, "independent": {"samples": references, "median": typical[0], "p95": typical[1]}, "rows": rows}
-
-
-def _row(
-    model: Model,
-    route: Route,
-    number: int,
-    frames: Sequence[Microstructure],
-    conditions: Sequence[Condition],
-    others: judging.Population,
-) -> dict[str, Any]:
-    line, places = route.lines[number], route.places[number]
-    x = torch.stack([model.encoded(frame).cpu() for frame in frames])
-    features = judging.features_of(model, frames)
-    tables = judging.measured(frames)
-    distances = others.distances(judging.regressors_of(model, conditions), features)
-    suffix = usual_format(model.codec.ndim, model.codec.dtype)
-    rows = [
-        {
-            "file": f"frames/{frame_name(line, k, suffix)}",
-            "place": places[k],
-            "t": route.ts[k],
-            **({"requested": route.requested[k]} if route.requested else {}),
-            "condition": dict(conditions[k].scalars),
-            "measured": tables[k],
-            "distance": float(distances[k]),
-        }
-        for k in range(len(frames))
-    ]
-    for first, last in route.legs:
-        fade = judging.cross_fade(x[first : last + 1], [*route.ts[first:last], 1.0])
-        for k in range(first, last + 1):
-            rows[k].update({name: values[k - first] for name, values in fade.items()})
-    goal = route.requested or places
-    ranks = {n: judging.rank_correlation(goal, _values(n, tables, route)) for n in judging.common(tables)}
-    return {
-        "name": line.name,
-        "spearman": {name: rank for name, rank in ranks.items() if rank is not None},
-        **judging.smoothness(features, others._scatter()),
-        "distance_ends": float(np.mean([distances[k] for leg in route.legs for k in leg])),
-        "distance_between": float(np.mean(np.delete(distances, sorted({k for leg in route.legs for k in leg})))),
-        "cross_fades": sum(row["looks_like_cross_fade"] for row in rows),
-        "frames": rows,
-    }
-
-
-def _values(name: str, tables: Sequence[Mapping[str, float]], route: Route) -> Any:
-    near = route.requested if name == route.name else None
-    return judging.unwrapped([table[name] for table in tables], near, judging.period_of(name))
-
-
-def _followed(route: Route, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How the descriptor of the name that was asked along follows, in each row and in their mean."""
-    name, requested = str(route.name), route.requested or []
-    tables = [[frame["measured"] for frame in row["frames"]] for row in rows]
-    whole = [table for table in tables if all(name in frame for frame in table)]
-    if not whole:
-        return {"name": name, "spearman": {}, "requested": list(requested)}
-    found = np.array([_values(name, table, route) for table in whole])
-    mean = found.mean(axis=0)
-    return {
-        "name": name,
-        "requested": list(requested),
-        "measured_mean": mean.tolist(),
-        "spearman": {row["name"]: row["spearman"].get(name) for row in rows},
-        "spearman_of_mean": judging.rank_correlation(requested, mean),
-        "largest_error": float(np.abs(found - np.asarray(requested)).max()),
-    }
-
-
 def _write(
     model: Model,
     route: Route,
@@ -453,19 +335,3 @@ def _text(route: Route, frame: Mapping[str, Any]) -> str:
         return f"{frame['t']:.2f}" + (f"\n{shown:.3g}" if shown is not None else "")
     got = frame["measured"].get(route.name)
     return f"{frame['requested']:.3g}" + (f"\n({got:.3g})" if got is not None else "")
-
-
-def _key_numbers(report: Mapping[str, Any]) -> dict[str, Any]:
-    rows = report["rows"]
-    followed = report.get("followed")
-    return {
-        "model_sha256": report["model_sha256"],
-        "frames": sum(len(row["frames"]) for row in rows),
-        **({"followed": followed} if followed else {}),
-        **({"learned": report["learned"]} if "learned" in report else {}),
-        "straightness": float(np.mean([row["straightness"] for row in rows])),
-        "distance_ends": float(np.mean([row["distance_ends"] for row in rows])),
-        "distance_between": float(np.mean([row["distance_between"] for row in rows])),
-        "distance_independent": report["independent"]["median"],
-        "cross_fades": sum(row["cross_fades"] for row in rows),
-    }

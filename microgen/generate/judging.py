@@ -49,20 +49,20 @@ class Population:
         """Distance of each independent sample to all of them, ``(M,)``; about 1."""
         hat = self.regressors @ np.linalg.pinv(self.regressors)
         left = np.maximum(1 - np.diag(hat), 1e-6)
-        return _root_mean_square(
-            self._residuals(self.regressors, self.features) / np.sqrt(left)[:, None], self._scatter()
-        )
+        return _root_mean_square(self._residuals(self.regressors, self.features) / np.sqrt(left)[:, None], self.scatter)
 
     def distances(self, regressors: Array, features: Array) -> Array:
         """Root mean square of the deviations of features from those expected, in their standard deviations ``(N,)``."""
         leverage = ((regressors @ np.linalg.pinv(self.regressors)) ** 2).sum(axis=1)
         residuals = self._residuals(regressors, features) / np.sqrt(1 + leverage)[:, None]
-        return _root_mean_square(residuals, self._scatter())
+        return _root_mean_square(residuals, self.scatter)
 
     def _residuals(self, regressors: Array, features: Array) -> Array:
         return np.asarray(features - regressors @ (np.linalg.pinv(self.regressors) @ self.features))
 
-    def _scatter(self) -> Array:
+    @property
+    def scatter(self) -> Array:
+        """Standard deviation of each feature around what is expected, ``(F,)``."""
         freedom = max(1, len(self.features) - np.linalg.matrix_rank(self.regressors))
         squares = (self._residuals(self.regressors, self.features) ** 2).sum(axis=0) / freedom
         return np.asarray(np.sqrt(np.maximum(squares, 1e-12)))
