@@ -78,7 +78,7 @@ class Config(Settings):
     path_every: int = Field(4, ge=1, description="steps between path length regularisations, as much stronger")
     penalty_every: int = Field(16, ge=1, description="steps between penalties of the discriminator, as much stronger")
     deviation: bool = Field(True, description="the discriminator sees how much the samples of a group of 4 differ")
-    reading: float = Field(1.0, ge=0, description="weight of the conditions read from samples, 0 for no reader")
+    reading: float = Field(2.0, ge=0, description="weight of the conditions read from samples, 0 for no reader")
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     r1: float = Field(1.0, ge=0, description="penalty on gradients at real samples, Mescheder et al. 2018")
@@ -341,7 +341,7 @@ def mapped(model: Model, latents: Latents, told: Told) -> dict[str, Tensor]:
     """Return the same samples with their styles ``w`` ``(B, L, W)`` in place of ``z``; noise inputs are kept."""
     net: Any = model.net
     styles = latents["w"] if "w" in latents else net.styles(latents["z"], told)
-    return {"w": styles, **{name: part for name, part in latents.items() if name not in ("w", "z")}}
+    return {"w": styles.clone(), **{name: part for name, part in latents.items() if name not in ("w", "z")}}
 
 
 def mapped_mean(model: Model, told: Told) -> dict[str, Tensor]:
