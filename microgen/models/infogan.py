@@ -37,6 +37,7 @@ from microgen.models.adversarial import (
 from microgen.models.codec import Codec
 from microgen.models.conditions import Told
 from microgen.models.dcgan import TRAIN
+from microgen.models.gan_augment import relit
 from microgen.models.gan_losses import GAMES
 from microgen.models.latents import Latents
 from microgen.nets.gan import Discriminator, initialise
@@ -71,9 +72,7 @@ class Config(dcgan.Config):
     latent: int = Field(62, ge=1, description="length of the noise beside the codes")
     categories: tuple[int, ...] = Field((10,), description="classes of each categorical code")
     continuous: int = Field(2, ge=0, description="continuous codes, uniform in -1 .. 1")
-    reads: Literal["texture", "layout"] = Field(
-        "texture", description="texture: the mean over the sample; or all of it"
-    )
+    codes: Literal["texture", "layout"] = Field("texture", description="what they may mean; layout: anything")
     information: float = Field(1.0, ge=0, description="weight of the categorical codes")
     information_continuous: float = Field(0.1, ge=0, description="weight of the continuous codes")
     deep: bool = Field(False, description="the layers that Q reads learn to read, too, as in the authors' program")
@@ -86,9 +85,18 @@ class Config(dcgan.Config):
         return self
 
     @property
+    def numbers(self) -> int:
+        """Length of all codes one after the other, a class as one number each."""
+        return self.continuous + sum(self.categories)
+
+    @property
     def inputs(self) -> int:
-        """Numbers that the generator makes a sample of."""
-        return self.latent + self.continuous + sum(self.categories)
+        """Numbers that the generator starts from."""
+        return self.latent + (self.numbers if self.codes == "layout" else 0)
+
+    def generator(self, shape: Sequence[int], embedding: int) -> nn.Module:
+        """Make the generator of samples ``(C, *S)``."""
+        return super().generator(shape, self.embedding if self.codes == "texture" else 0)
 
 
 def uniform(codes_BN: Tensor) -> Tensor:
@@ -112,15 +120,23 @@ def one_hot(category_BK: Tensor) -> Tensor:
 
 
 class Network(adversarial.Network):
-    """The model: a generator whose input is noise, continuous codes and classes, one after the other."""
+    """The model: a generator whose codes modulate each stage (texture), or stand beside the noise (layout)."""
 
     config: Config
+
+    def __init__(self, config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
+        super().__init__(config, codec=codec, conditions=conditions)
+        wide = config.embedding
+        layers = [nn.Linear(config.numbers, wide), nn.SiLU(), nn.Linear(wide, wide)]
+        self.style = nn.Sequential(*layers) if config.codes == "texture" else None
 
     def forward(self, latents: Latents, told: Told) -> Tensor:
         """Return encoded samples ``(B, C, *S)``."""
         codes = [uniform(latents["codes"])] if self.config.continuous else []
-        classes = [one_hot(latents[name]) for name in self.classes()]
-        return super().forward({"z": torch.cat([latents["z"], *codes, *classes], dim=1)}, told)
+        told_BN = torch.cat([*codes, *(one_hot(latents[name]) for name in self.classes())], dim=1)
+        if self.style is not None:
+            return self.bounded(self.generator(latents["z"], self.style(told_BN)))
+        return self.bounded(self.generator(torch.cat([latents["z"], told_BN], dim=1), None))
 
     def latent_shapes(self, grid: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """Return the shape of each part of the latent of a sample."""
@@ -143,7 +159,7 @@ class Pair(adversarial.Pair):
         model = build(config, codec=codec, conditions=conditions)
         super().__init__(config, codec=codec, conditions=conditions, model=model)
         self.recogniser = Recogniser(
-            self.critic.length if config.reads == "layout" else self.critic.channels,
+            self.critic.length if config.codes == "layout" else sum(self.critic.widths),
             categories=config.categories,
             continuous=config.continuous,
             width=config.recogniser_width,
@@ -155,17 +171,22 @@ class Pair(adversarial.Pair):
         mine = [*self.model.parameters(), *self.recogniser.parameters()]
         return {"generator": mine, "discriminator": list(self.critic.parameters())}
 
-    def reading(self, features: Tensor, latents: Latents) -> tuple[Tensor, Tensor]:
+    def reading(self, seen: Tensor, latents: Latents) -> tuple[Tensor, Tensor]:
         """Return the weighted loss of reading the codes, and the bound on their mutual information in nats."""
-        config, seen = self.config, features.float().flatten(2)
-        seen = seen.flatten(1) if config.reads == "layout" else seen.mean(dim=2)
-        logits, mean, log_variance = self.recogniser(seen)
+        config, (logits, mean, log_variance) = self.config, self.recogniser(seen)
         of_classes = [class_nats(x, latents[name]) for x, name in zip(logits, self.model.classes(), strict=True)]
         classes = torch.stack([*of_classes, mean.new_zeros(())]).sum()
         numbers = code_nats(mean, log_variance, uniform(latents["codes"])) if config.continuous else mean.new_zeros(())
         certain = sum(map(math.log, config.categories)) + config.continuous * math.log(2)
         loss = config.information * classes + config.information_continuous * numbers
         return loss, (certain - classes - numbers).detach()
+
+    def seen(self, made: Tensor, generator: torch.Generator) -> Tensor:
+        """Return what the head sees of samples, ``(B, F)``: of a texture, neither where things are nor how bright."""
+        if self.config.codes == "layout":
+            return self.critic.stages(made)[-1].float().flatten(1)
+        stages = self.critic.stages(relit(rolled(made, generator), generator))
+        return torch.cat([h.float().flatten(2).mean(dim=2) for h in stages], dim=1)
 
     def penalty(self, state: Any, real: Tensor, fake: Tensor, told: Told, step: int) -> Tensor:
         """Return what is added to the loss of the discriminator; with ``deep``, its layers learn to read codes too."""
@@ -175,12 +196,12 @@ class Pair(adversarial.Pair):
     def deep_reading(self, state: Any, told: Told) -> Tensor:
         """Return the loss of reading new samples, of which only the layers of the discriminator learn."""
         latents = self.latents(told, state.generator)
+        self.recogniser.requires_grad_(requires_grad=False)
         with state.autocast():
             with torch.no_grad():
                 made = self.augmented(self.model(latents, told), state.generator)
-            features = self.critic.features(made)
-        self.recogniser.requires_grad_(requires_grad=False)
-        loss, _ = self.reading(features, latents)
+            seen = self.seen(made, state.generator)
+        loss, _ = self.reading(seen, latents)
         self.recogniser.requires_grad_(requires_grad=True)
         return loss
 
@@ -189,11 +210,22 @@ class Pair(adversarial.Pair):
         latents = self.latents(told, state.generator)
         with state.autocast():
             made = self.model(latents, told)
-            features = self.critic.features(self.augmented(made, state.generator))
-            logits = self.critic.judged(features).float()
-        loss, bound = self.reading(features, latents)
+            shown = self.augmented(made, state.generator)
+            logits, seen = self.logits(shown, told), self.seen(shown, state.generator)
+        loss, bound = self.reading(seen, latents)
         numbers = {"loss_information": loss.detach(), "information_nats": bound}
         return made, GAMES[self.config.loss].generator(logits) + loss, numbers
+
+
+def rolled(x_BCS: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each sample by any number of points along each axis; what leaves on one side comes in on the other."""
+    for axis in range(2, x_BCS.ndim):
+        n = x_BCS.shape[axis]
+        shift = torch.randint(n, (len(x_BCS), 1), generator=generator, device=x_BCS.device)
+        index = (torch.arange(n, device=x_BCS.device) + shift) % n
+        shape = [len(x_BCS), *(n if i == axis else 1 for i in range(1, x_BCS.ndim))]
+        x_BCS = x_BCS.gather(axis, index.reshape(shape).expand_as(x_BCS))
+    return x_BCS
 
 
 def class_nats(logits_BK: Tensor, category_BK: Tensor) -> Tensor:

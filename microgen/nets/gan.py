@@ -142,24 +142,25 @@ class Discriminator(nn.Module):
             wrap(_CONV[dims](a, b, kernel, stride=2, padding=1)) for a, b in itertools.pairwise(wide)
         )
         self.dropout = nn.Dropout(dropout)
-        self.channels = widths[-1]
-        self.length = self.channels * (side // 2 ** len(widths)) ** dims
+        self.widths = tuple(widths)
+        self.length = widths[-1] * (side // 2 ** len(widths)) ** dims
         self.last = wrap(nn.Linear(self.length, 1))
         self.projection = wrap(nn.Linear(embedding, widths[-1], bias=False)) if embedding else None
 
     def forward(self, x_BCS: Tensor, embedding_BE: Tensor | None = None) -> Tensor:
         """Return one number per sample ``(B,)``, high for real ones."""
-        return self.judged(self.features(x_BCS), embedding_BE)
+        return self.judged(self.stages(x_BCS)[-1], embedding_BE)
 
-    def features(self, x_BCS: Tensor) -> Tensor:
-        """Return what the last stage sees, ``(B, widths[-1], *coarse grid)``."""
-        h = x_BCS
+    def stages(self, x_BCS: Tensor) -> list[Tensor]:
+        """Return what comes out of each stage, from fine to coarse, each ``(B, width, *grid)``."""
+        h, seen = x_BCS, []
         for down in self.downs:
             h = functional.leaky_relu(down(h), SLOPE)
-        return h
+            seen.append(h)
+        return seen
 
     def judged(self, h: Tensor, embedding_BE: Tensor | None = None) -> Tensor:
-        """Return one number per sample ``(B,)`` from :meth:`features`."""
+        """Return one number per sample ``(B,)`` of what comes out of the last stage."""
         logits: Tensor = self.last(self.dropout(h.flatten(1)))[:, 0]
         if self.projection is not None and embedding_BE is not None:
             logits = logits + (self.projection(embedding_BE) * h.flatten(2).mean(dim=2)).sum(dim=1)

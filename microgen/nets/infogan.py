@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,7 +20,7 @@ SPREAD = 1.0
 class Recogniser(nn.Module):
     """The head Q of Chen et al. 2016 (doi:10.48550/arXiv.1606.03657): from features to distributions of codes.
 
-    Where the paper has batch normalisation there is layer normalisation.
+    The hidden layer is normalised over the batch, as in the paper: what samples share would hide what they differ in.
 
     Parameters
     ----------
@@ -37,11 +38,16 @@ class Recogniser(nn.Module):
         super().__init__()
         self.sizes = [*categories, continuous, continuous]
         self.hidden = nn.Linear(features, width)
-        self.norm = nn.LayerNorm(width)
         self.last = nn.Linear(width, sum(self.sizes))
 
     def forward(self, features_BF: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return logits ``(B, K)`` of each categorical code, and mean and log variance ``(B, N)`` of the continuous."""
-        h = functional.leaky_relu(self.norm(self.hidden(features_BF)), SLOPE)
+        h = functional.leaky_relu(_standard(self.hidden(features_BF)), SLOPE)
         *logits, mean, raw = self.last(h).float().split(self.sizes, dim=1)
         return logits, mean, 2 * SPREAD * (raw / (2 * SPREAD)).tanh()
+
+
+def _standard(h_BF: Tensor) -> Tensor:
+    """Return each feature with mean 0 and standard deviation 1 over the batch; one sample alone becomes 0."""
+    spread, mean = torch.std_mean(h_BF, dim=0, correction=0)
+    return (h_BF - mean) / spread.clamp_min(1e-6)
