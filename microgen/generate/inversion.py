@@ -29,6 +29,7 @@ STARTS, ITERATIONS, RATE = 4, 200, 0.1
 _EXPLORING = 0.2  # share of the iterations that all starts take
 _COARSE, _TEXTURE = 0.5, 0.1  # weights of the blurred error and of the texture, against 1 for the error of pixels
 _SMALLEST = 8
+_ELSEWHERE = 2**41  # first seed of the noise that siblings go to: no search begins there
 _POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
@@ -78,7 +79,7 @@ class Twin:
         """Return points near the twin: a part `distance` of the way along great circles to other white noise."""
         latents = {}
         for name, part in self.points.latents.items():
-            other = white(range(count), {name: part.shape[1:]}, part.device)[name]
+            other = white(range(_ELSEWHERE, _ELSEWHERE + count), {name: part.shape[1:]}, part.device)[name]
             one = part.expand(count, *part.shape[1:])
             length = other * (part.norm() / other.flatten(1).norm(dim=1).mean())
             latents[name] = spherical(one.clone(), length, distance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +20,8 @@ from microgen.models.latents import white
 from microgen.models.model import Model, Request
 
 _DRAWS = 64
-_SMALLEST = 8
+_SMALLEST = 16
+_SCATTER = 2.0  # standard deviations
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +71,17 @@ class Space:
     given
         Conditions that are not searched.
     options
-        As of :meth:`microgen.models.model.Model.sample`; samplers add no noise on the way.
+        As of :meth:`microgen.models.model.Model.sample`; samplers add no noise on the way. Full precision unless said
+        otherwise, so that files hold what was searched.
     """
 
     model: Model
     shape: tuple[int, ...]
     given: Condition = field(default_factory=Condition)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", {"precision": "fp32", **self.options})
 
     @cached_property
     def free(self) -> list[ConditionSpec]:
@@ -194,13 +200,20 @@ class Space:
 
 
 def _coloured(part: Tensor) -> Tensor:
-    """Squared departure of the mean length from that of white noise, at every scale of blocks ``(B,)``."""
-    total = (part.flatten(1).square().mean(dim=1).clamp_min(1e-12).sqrt() - 1).square()
+    """Squared departure of the length from what white noise has, at every scale of blocks ``(B,)``."""
+    total = _untypical(part)
     pool = {4: functional.avg_pool2d, 5: functional.avg_pool3d}.get(part.ndim)
     while pool is not None and min(part.shape[2:]) >= _SMALLEST:
         part = pool(part, 2) * 2 ** ((part.ndim - 2) / 2)
-        total = total + (part.flatten(1).square().mean(dim=1).clamp_min(1e-12).sqrt() - 1).square()
+        total = total + _untypical(part)
     return total
+
+
+def _untypical(part: Tensor) -> Tensor:
+    """Squared departure of the root mean square from 1, beyond the scatter of white noise of so many numbers."""
+    flat = part.flatten(1)
+    departure = (flat.square().mean(dim=1).clamp_min(1e-12).sqrt() - 1).abs()
+    return (departure - _SCATTER / math.sqrt(2 * flat.shape[1])).clamp_min(0).square()
 
 
 def _value(spec: ConditionSpec, place: Tensor) -> Tensor:

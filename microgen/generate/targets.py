@@ -153,9 +153,10 @@ def parse(texts: Sequence[str], meaning: Meaning, read: Callable[[Path], Microst
     found: list[Target] = []
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or Path(text).is_file():
-            structure = read(Path(text))
-            found += _all_of(structure, meaning)
+        if Path(text).is_file():
+            found += _all_of(read(Path(text)), meaning)
+        elif not equals:
+            raise InputError(f"targets are written name=number, name=curve.csv or name=picture; {text} is not")
         else:
             found.append(Target(name.strip(), _parsed(name.strip(), value.strip(), meaning, read)))
     names = [target.name for target in found]
