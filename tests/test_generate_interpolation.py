@@ -95,10 +95,14 @@ def test_a_walk_along_one_number_changes_that_number_only(stripes: Any) -> None:
     assert contrast[1] / contrast[0] == pytest.approx(np.exp(0.25), rel=0.02)
 
 
-def test_a_learned_direction_is_the_one_that_moves_the_descriptor(stripes: Any) -> None:
+def test_a_learned_direction_is_the_one_that_moves_the_descriptor(
+    stripes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Brightness is 120 + 16 codes.0 and nothing else, on the other conditions as they are hidden."""
-    direction = directions.direction_of_descriptor(stripes, "intensity_mean", samples=1200)
-    assert direction.r2 > 0.5  # 1024 numbers of noise besides
+    monkeypatch.setattr(directions, "searchable", lambda model, latents, *_: (dict(latents), ["codes"]))
+    direction = directions.direction_of_descriptor(stripes, "intensity_mean", samples=100)
+    assert direction.r2 > 0.95
+    assert direction.parts["codes"].tolist() == pytest.approx([1, 0, 0], abs=0.05)
     exact = directions.learn_direction(
         {"codes": stripes.latents(range(200))["codes"]}, stripes.latents(range(200))["codes"][:, 0].tolist()
     )
@@ -298,10 +302,10 @@ def test_the_way_up_is_exact_to_second_order_for_gaussian_data() -> None:
 
 def test_what_diffusion_encodes_it_decodes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     model = cases.make_model("diffusion")
-    samples = list(model.sample([0, 1], Condition({"grain_size_um": 9.0}), steps=100))
-    monkeypatch.setattr(diffusion, "ENCODING_STEPS", 100)
+    samples = list(model.sample([0, 1], Condition({"grain_size_um": 9.0}), steps=50))
+    monkeypatch.setattr(diffusion, "ENCODING_STEPS", 50)
     latents = model.encode(samples, [Condition({"grain_size_um": 9.0})] * 2)
-    again = list(model.decode(latents, Condition({"grain_size_um": 9.0}), steps=100))
+    again = list(model.decode(latents, Condition({"grain_size_um": 9.0}), steps=50))
     gaps = [np.abs(a["intensity"].astype(float) - b["intensity"]).mean() for a, b in zip(again, samples, strict=True)]
     assert max(gaps) < 0.05 * samples[0]["intensity"].std()
     blind = model.encode(samples)

@@ -105,8 +105,8 @@ def gray(structure: Microstructure, codec: Codec) -> Picture:
 def _wrapped(title: str) -> str:
     """A long name in several lines, cut where its words end.
 
-    >>> _wrapped("1: correlation_length_um")
-    '1: correlation_\nlength_um'
+    >>> _wrapped("1: correlation_length_um").splitlines()
+    ['1: correlation_', 'length_um']
     """
     lines = [""]
     for word in title.replace("_", "_ ").split(" "):
