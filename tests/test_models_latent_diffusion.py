@@ -334,6 +334,9 @@ def test_classes_stay_classes_in_windows(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(family, "DIRECT_POINTS", 16)
     made = next(model.sample([0], shape=(90, 70), preset="fast"))["phase"]
     assert set(np.unique(made)) == {1, 2, 3}
+    with torch.no_grad():
+        encoded = family.decoded(net, torch.randn(1, 4, 45, 35), window=16)
+    assert set(encoded.unique().tolist()) <= set(codec.encode(np.array([1, 2, 3])).tolist())  # no blends of classes
     assert list(model.latents([0])) == ["noise"]
 
 
