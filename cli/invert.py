@@ -26,7 +26,7 @@ from .options import parse_size, print_result, reading_options, say
 )
 @click.option("--tolerance", type=click.FloatRange(min=0), default=0.02, show_default=True, help="Largest error.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Different solutions.")
-@click.option("--budget", type=click.IntRange(min=1), default=1500, show_default=True, help="Samples per solution.")
+@click.option("--budget", type=click.IntRange(min=1), default=4000, show_default=True, help="Samples per solution.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="First seed of the search.")
 @click.option("--set-condition", "wishes", multiple=True, metavar="NAME=VALUE", help="Do not search this condition.")
 @click.option("--threshold", type=float, metavar="VALUE", help="Gray values above this are the phase that is measured.")

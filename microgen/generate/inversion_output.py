@@ -18,7 +18,7 @@ from microgen.core.recipe import recipe
 from microgen.generate import path_files
 from microgen.generate.inversion import Twin, twin_of
 from microgen.generate.inversion_picture import draw_curves, draw_twin
-from microgen.generate.inversion_search import SEEDS_APART, Solution, search
+from microgen.generate.inversion_search import BUDGET, SEEDS_APART, TOLERANCE, Solution, search
 from microgen.generate.inversion_space import Points, Space
 from microgen.generate.sampling import resolve_device, usual_format
 from microgen.generate.targets import Meaning, Target, Value
@@ -106,8 +106,8 @@ def search_to_folder(
     shape: Sequence[int] | None = None,
     meaning: Meaning | None = None,
     seed: int = 0,
-    tolerance: float = 0.02,
-    budget: int = 1500,
+    tolerance: float = TOLERANCE,
+    budget: int = BUDGET,
     device: str = "auto",
     say: Say = lambda message: None,
     **options: Any,
@@ -200,7 +200,7 @@ def compared(original: Microstructure, twin: Microstructure, meaning: Meaning) -
 
     Curves are compared by their mean difference over their mean value.
     """
-    both = [stats.measure(_only(meaning, one), intervals=False) for one in (original, twin)]
+    both = [stats.measure(meaning.of(one), intervals=False) for one in (original, twin)]
     rows = []
     for name in both[0].keys() & both[1].keys():
         values = [_value(measured[name]) for measured in both]
@@ -210,12 +210,8 @@ def compared(original: Microstructure, twin: Microstructure, meaning: Meaning) -
         if not isinstance(values[0], stats.Curve):
             row |= {"original": values[0], "twin": values[1]}
         error = Target(name, values[0]).error(values[1])
-        rows.append({**row, "difference_percent": _finite(100 * error)})
+        rows.append({**row, "difference_percent": _percent(error)})
     return sorted(rows, key=lambda row: list(stats.DESCRIPTORS).index(row["name"].partition(":")[0]))
-
-
-def _only(meaning: Meaning, structure: Microstructure) -> Microstructure:
-    return meaning.of(structure)
 
 
 def _value(measured: stats.Measurement) -> Value | None:
@@ -300,6 +296,10 @@ def _plain(value: Value | None) -> Any:
 
 def _finite(error: float) -> float | None:
     return error if math.isfinite(error) else None
+
+
+def _percent(error: float) -> float | None:
+    return float(f"{100 * error:.3g}") if math.isfinite(error) else None
 
 
 def _finished(path: Path) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from microgen.generate.soft_targets import SoftTargets, are_soft
 from microgen.generate.targets import Meaning, Target, Value
 from microgen.models.model import Model
 
-TOLERANCE, BUDGET = 0.02, 1500
+TOLERANCE, BUDGET = 0.02, 4000
 """Largest relative error of a target, and samples that may be made for one solution: the defaults of :func:`search`."""
 SEEDS_APART = 100_000
 """Seeds between two solutions: no solution begins where another did."""
