@@ -4,8 +4,11 @@ A part of what the generator is given are codes: classes, and numbers in -1 .. 1
 tells them from the sample, and the generator is rewarded as Q succeeds, which raises a lower bound on the mutual
 information of codes and samples (equation 5). What the codes come to mean is for the data to say.
 
-Q's head learns in the generator's step. The layers that Q shares with the discriminator learn to read the codes of
-generated samples in the discriminator's step, as in the authors' program.
+In two things the default is not the paper's, because with those, codes of micrographs came to mean where boundaries
+run. Codes modulate all stages of the generator, and Q reads textures: the mean features of all stages, of the sample
+moved around and lit at random. And only Q's head learns to read, in the generator's step; where the layers that it
+shares with the discriminator learn it too, as in the authors' program (``deep``), a code of flat fields hid in faint
+patterns. ``codes = "layout"`` is the paper's: codes beside the noise, and a head that sees all of the last features.
 
 Shapes: B batch, C field channels, K classes, N continuous codes, S spatial axes.
 """
@@ -70,11 +73,11 @@ class Config(dcgan.Config):
     """The networks of a DCGAN, and the codes."""
 
     latent: int = Field(62, ge=1, description="length of the noise beside the codes")
-    categories: tuple[int, ...] = Field((10,), description="classes of each categorical code")
-    continuous: int = Field(2, ge=0, description="continuous codes, uniform in -1 .. 1")
+    categories: tuple[int, ...] = Field((), description="classes of each categorical code")
+    continuous: int = Field(3, ge=0, description="continuous codes, uniform in -1 .. 1")
     codes: Literal["texture", "layout"] = Field("texture", description="what they may mean; layout: anything")
     information: float = Field(1.0, ge=0, description="weight of the categorical codes")
-    information_continuous: float = Field(0.1, ge=0, description="weight of the continuous codes")
+    information_continuous: float = Field(0.5, ge=0, description="weight of the continuous codes")
     deep: bool = Field(False, description="the layers that Q reads learn to read, too, as in the authors' program")
     recogniser_width: int = Field(128, ge=1, description="hidden units of the head that reads the codes")
 
