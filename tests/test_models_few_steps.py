@@ -87,6 +87,9 @@ class Scales(nn.Module):
         at = torch.searchsorted(self.config.grid, sigma * 1.001) - 2
         return MEAN + self.scales[at.clamp_min(0)].reshape(-1, 1, 1, 1) * (x - MEAN)
 
+    def weight(self, sigma: Tensor) -> Tensor:
+        return torch.ones_like(sigma)
+
 
 class Exact(Scales):
     def denoise(self, network: Any, x: Tensor, sigma: Tensor) -> Tensor:

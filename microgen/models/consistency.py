@@ -51,7 +51,7 @@ class Config(diffusion.Config):
     lowest: float = Field(0.05, gt=0, description="the lowest of them, from which the last step leads to 0")
     highest: float = Field(20.0, gt=0, description="the highest of them, where samples start")
     huber: float = Field(
-        0.03, gt=0, description="differences below this, in standard deviations, count by their square"
+        0.03, gt=0, description="differences of what the network predicts count by their square below this"
     )
 
     @property
@@ -141,17 +141,14 @@ def train_step(state: Any, batch: Mapping[str, Any], step: int) -> dict[str, Ten
     shown = kept(len(pair.model.conditions), len(x), config.condition_dropout, state.generator)
     told = encode_conditions(pair.model.conditions, batch["scalars"], batch["maps"], like=x, kept=shown)
     jump, teach = (_with(net, told, state) for net in (pair.model, pair.teacher))
-    grid = config.grid.to(x)
-    # one noise level in each of B equal parts of the grid: a quieter loss
-    u = (torch.arange(len(x), device=x.device) + torch.rand(len(x), generator=state.generator, device=x.device)) / len(
-        x
-    )
-    index = 1 + (u * config.levels).long().clamp(max=config.levels - 1)
+    grid, index = config.grid.to(x), _drawn(config.levels, len(x), state.generator)
     noise = torch.randn(x.shape, generator=state.generator, device=x.device)
     noisy = x + _spread(grid[index], x) * noise
     with torch.no_grad():
         target = landing(jump, teach, noisy, grid[index], grid[index - 1])
-    loss = pseudo_huber(jump(noisy, grid[index]) - target, config.huber).mean()
+    # in units of what the network itself predicts: else low noise levels, whose changes are small, are forgotten
+    unit = _spread(pair.model.precondition.weight(grid[index]).sqrt(), x)
+    loss = pseudo_huber(unit * (jump(noisy, grid[index]) - target), config.huber).mean()
     state.backward(loss)
     state.optimizer_step()
     return {"loss": loss.detach()}
@@ -260,6 +257,13 @@ def multistep(jump: Denoise, noises: Sequence[Tensor], config: Config) -> Tensor
     for noise, level in zip(noises, levels, strict=True):
         made = jump(made + level * noise, made.new_tensor(level))
     return made
+
+
+def _drawn(levels: int, batch: int, generator: torch.Generator) -> Tensor:
+    """Draw a row of the grid from 1 on for each crop, one in each of `batch` equal parts: a quieter loss."""
+    u = torch.rand(batch, generator=generator, device=generator.device)
+    place = (torch.arange(batch, device=generator.device) + u) / batch
+    return 1 + (place * levels).long().clamp(max=levels - 1)
 
 
 def _with(net: diffusion.Network, told: Told, state: Any) -> Denoise:
