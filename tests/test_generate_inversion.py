@@ -212,6 +212,24 @@ def test_a_space_makes_what_the_model_makes(name: str) -> None:
     assert space.is_smooth
 
 
+@pytest.mark.parametrize("name", sorted(cases.CASES))
+def test_every_family_can_be_searched(name: str) -> None:
+    model = make_model(name)
+    options: dict[str, Any] = {"precision": "fp32"}
+    if "diffusion" in name:
+        options["steps"] = 3
+    original = next(model.sample([4], Condition({s.name: 9.0 for s in model.conditions}), **options))
+    space = Space(model, tuple(original.shape), options=options)
+    likeness = Likeness(model.encoded(original))
+    start = space.mapped(space.drawn([0, 1], {}))
+    before = likeness(space.encoded(start)).detach()
+    found = descend(space, start, likeness, steps=12, rate=0.05)
+    assert (likeness(space.encoded(found.points)).detach() < before).all()
+    assert float(space.unlikely(found.points).max()) < 0.5
+    for one, values in zip(space.structures(found.points), space.values(space.encoded(found.points)), strict=True):
+        assert np.abs(values.detach().numpy() - one["intensity"]).max() <= 1
+
+
 def test_conditions_stay_in_their_range_and_given_ones_are_not_searched() -> None:
     model = make_model("cdcgan")
     space = Space(model, (SIDE, SIDE))
