@@ -504,20 +504,3 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one_does(tmp_path: Path) -> None
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "cut")]
     assert logs[0] == logs[1]
     assert {"held_out_loss", "held_out_diversity"} <= set(whole.counters.latest)
-
-
-@pytest.mark.slow
-def test_what_is_painted_is_learned() -> None:
-    """Darker where large grains are asked for, along a map that no training crop had."""
-    pair, drawn = make_pair(MAP, augment=(), init_std=0.1), Ramps()
-    state, rng = make_state(pair), np.random.default_rng(0)
-    for step in range(400):
-        batch = drawn.batch(rng, 16)
-        maps = {NAME: torch.from_numpy(batch["maps"][NAME])}
-        psgan.train_step(state, {"x": torch.from_numpy(batch["field"]), "scalars": {}, "maps": maps}, step)
-    painted = np.concatenate([np.full((32, 32), 6.0), np.full((32, 32), 16.0)], axis=1)
-    with torch.no_grad():
-        made = pair.double().model(latents_of(pair.model, (32, 64)), told_of((MAP,), (32, 64), **{NAME: painted}))[0, 0]
-    left, right = float(made[:, :24].mean()), float(made[:, -24:].mean())
-    assert left == pytest.approx(-math.log2(0.6), abs=0.25)
-    assert right == pytest.approx(-math.log2(1.6), abs=0.25)
