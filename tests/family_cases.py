@@ -50,7 +50,10 @@ def make_trained(name: str, *, ndim: int = 2, seed: int = 0, **config: Any) -> A
     family: Any = FAMILIES[name]
     build = getattr(family, "build_trained", family.build)
     torch.manual_seed(seed)
-    return build(family.Config(**{**CASES[name], **config}), codec=codec_of(ndim), conditions=specs_of(name))
+    made = build(family.Config(**{**CASES[name], **config}), codec=codec_of(ndim), conditions=specs_of(name))
+    if hasattr(made, "autoencoder"):  # one that learned nothing is sure of nothing, and its latents would be noise
+        made.autoencoder.encoder.layers[-1].bias.data.chunk(2)[1].fill_(-6.0)
+    return made
 
 
 def make_model(name: str, *, ndim: int = 2, seed: int = 0, **config: Any) -> Model:
