@@ -13,7 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """Notes the first SIGINT or SIGTERM instead of acting on it.
 
-    Outside the main thread signals cannot be caught, and nothing is done.
+    Outside the main thread signals cannot be caught, and nothing is done; signals that the process was told to ignore,
+    as a shell does with SIGINT for what it starts in the background, stay ignored.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,8 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(self, *exception: object) -> None:
