@@ -35,12 +35,18 @@ from microgen.stats import boundaries, grains
 
 BANDS = (0.02, 0.06, 0.12, 0.25, 0.5)
 SIZE = "grain_size_um"
-DIFFUSION: tuple[dict[str, Any], ...] = (
-    *({"preset": "draft", "steps": steps} for steps in (4, 6)),
-    *({"preset": "fast", "steps": steps} for steps in (4, 6, 10)),
-    {"preset": "standard"},
-)
-CONSISTENCY: tuple[dict[str, Any], ...] = tuple({"steps": steps} for steps in (1, 2, 3, 4))
+ROWS: dict[str, tuple[dict[str, Any], ...]] = {
+    "diffusion": (
+        {"preset": "draft", "steps": 3},
+        {"preset": "draft"},
+        {"preset": "draft", "steps": 6},
+        {"preset": "fast", "steps": 4},
+        {"preset": "fast"},
+        {"preset": "standard"},
+    ),
+    "consistency": tuple({"steps": steps} for steps in (1, 2, 3, 4)),
+}
+"""Options that are compared, by family."""
 
 
 def power(x: Tensor) -> Tensor:
@@ -98,8 +104,7 @@ def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("diffusion")
-    parser.add_argument("consistency")
+    parser.add_argument("models", nargs="+", help="model files or run folders")
     parser.add_argument("--crops", type=int, default=256)
     parser.add_argument("--asked", type=int, default=32, help="samples of each grain size")
     parser.add_argument("--pictures", type=Path)
@@ -110,9 +115,8 @@ def main() -> None:
     conditions = [Condition({SIZE: float(v)}) for v in batch["scalars"][SIZE]]
     head = ["model", "distance", *(f"{a} to {b}" for a, b in itertools.pairwise(BANDS)), "ms", "6", "8", "11"]
     print("|".join(["", *head, ""]), "|".join(["", *("---" for _ in head), ""]), sep="\n")
-    for place, chosen in ((given.diffusion, DIFFUSION), (given.consistency, CONSISTENCY)):
-        model = load_model(find_model(place))
-        for options in chosen:
+    for model in (load_model(find_model(place)) for place in given.models):
+        for options in ROWS[model.family]:
             crops = model.codec.encode(batch["field"])
             name = ", ".join([model.family, *(f"{k} {v}" for k, v in options.items())])
             cells, samples = compared(model, crops, conditions, options)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from microgen.models.model import Model
 
 BASE = "teacher"
-TRAIN = {"images": 20_000, "learning_rate": 3e-4, "warmup": 500, "ema_halflife_images": 1_000}
+TRAIN = {"images": 8_000, "learning_rate": 5e-4, "warmup": 500, "ema_halflife_images": 1_000}
 AFTER_FIRST = (3.0, 0.8, 0.3)
 """Noise levels of the evaluations after the first, in standard deviations of the data; fewer steps leave out the first
 of them."""
