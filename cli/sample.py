@@ -44,6 +44,7 @@ from .options import parse_size, print_result
 @click.option(
     "--guidance-interval", type=(float, float), metavar="LOW HIGH", help="Noise levels between which guidance holds."
 )
+@click.option("--exact", is_flag=True, help="Hold the phase_fraction asked for exactly, by moving the threshold.")
 @click.option("--window", type=click.IntRange(min=16), help="Side of the windows in which large canvases are made.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Arithmetic.")
 @click.option(

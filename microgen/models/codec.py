@@ -93,6 +93,25 @@ class Codec:
         kind = np.dtype(self.dtype)
         return (np.rint(values) if kind.kind in "ui" else values).astype(kind)
 
+    def decode_fraction(self, tensor: Tensor, fraction: float) -> NDArray[Any]:
+        """Return the two phases of one sample ``(1, *S)`` such that phase 1 is exactly a `fraction` of the points.
+
+        The points with the highest values become phase 1, as many as it takes; the values say how sure the model is.
+
+        Raises
+        ------
+        InputError
+            If the field is not of two phases, or the values are phases already, with nothing in between.
+        """
+        if self.field != "phase" or (round(self.low), round(self.high)) != (0, 1):
+            raise InputError("only samples of two phases can hold a phase fraction exactly; leave exact out")
+        values = tensor.detach().to("cpu", torch.float64).numpy().ravel()
+        if len(np.unique(values)) <= min(2, len(values) - 1):
+            raise InputError("this model decides about phases by itself, with nothing in between; leave exact out")
+        phase = np.zeros(len(values), np.dtype(self.dtype))
+        phase[np.argsort(-values, kind="stable")[: round(fraction * len(values))]] = 1
+        return phase.reshape(tuple(tensor.shape))
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form; ``Codec(**d)`` is the way back."""
         return asdict(self)

@@ -253,6 +253,10 @@ class Model:
         if batch is not None and batch < 1:
             raise InputError(f"batch must be at least 1, got {batch}")
         chosen = self._family().check(self, wanted, grid, sample_options(options))
+        if chosen.exact and "phase_fraction" not in wanted.scalars:
+            raise InputError(
+                "exact holds the phase_fraction that is asked for as one number; ask for one, or leave it out"
+            )
         precision = resolve_precision(chosen.precision, self.device)
         used = batch or (None if self.device.type == "cpu" else GPU_BATCH)
         return Request(wanted, grid, chosen, precision, self.device.type, used)
@@ -326,7 +330,8 @@ class Model:
         told = {**request.condition.scalars, **_uniform(request.condition.maps)}
         scalars = {name: value for name, value in told.items() if not isinstance(value, str)}
         notes = {"model_sha256": self.sha256, **request.to_dict(), **source}
-        fields = {self.codec.field: self._field(encoded)}
+        fraction = request.condition.scalars["phase_fraction"] if request.options.exact else None
+        fields = {self.codec.field: self._field(encoded, fraction)}
         return Microstructure(fields, self.codec.spacing_um, self.codec.phases, scalars, notes)
 
     def _count(self, latents: Latents, grid: tuple[int, ...]) -> int:
@@ -339,9 +344,10 @@ class Model:
             raise InputError(f"a latent of this model, for samples of {_times(grid)}, has the parts {sizes}")
         return counts.pop()
 
-    def _field(self, encoded: Tensor) -> NDArray[Any]:
-        """Decode ``(C, *S)`` to the axes of a field."""
-        values = self.codec.decode(encoded.float())
+    def _field(self, encoded: Tensor, fraction: Any = None) -> NDArray[Any]:
+        """Decode ``(C, *S)`` to the axes of a field, of an exact phase fraction where one is given."""
+        codec, raw = self.codec, encoded.float()
+        values = codec.decode(raw) if fraction is None else codec.decode_fraction(raw, fraction)
         known = FIELDS.get(self.codec.field)
         return np.ascontiguousarray(np.moveaxis(values, 0, -1)) if known and known.channels else values[0]
 

@@ -71,6 +71,7 @@ class SampleOptions(Config):
     guidance_interval: tuple[float, float] | None = Field(None, description="noise levels where guidance holds")
     periodic: bool = Field(False, description="samples tile without a seam")
     truncation: float = Field(1.0, ge=0, le=1, description="1: as trained; below: nearer to the mean sample (stylegan)")
+    exact: bool = Field(False, description="hold the phase fraction asked for exactly, by moving the threshold")
     window: PositiveInt | None = Field(None, description="side of the windows of large canvases in grid points")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the machine has it")
 
