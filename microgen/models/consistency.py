@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 
 BASE = "teacher"
 TRAIN = {"images": 8_000, "learning_rate": 5e-4, "warmup": 500, "ema_halflife_images": 1_000}
-AFTER_FIRST = (3.0, 0.8, 0.3)
-"""Noise levels of the evaluations after the first, in standard deviations of the data; fewer steps leave out the first
-of them."""
-STEPS = 1 + len(AFTER_FIRST)
-"""Most evaluations of a sample."""
-PARTS = ("noise", *(f"noise_{step}" for step in range(2, STEPS + 1)))
+STEPS = 2
+"""Evaluations of a sample where nothing is said: more did not measure better."""
+AFTER_FIRST = (2.0, 0.8, 0.3)
+"""Noise levels of the evaluations after the first, in standard deviations of the data."""
+PARTS = ("noise", "noise_2", "noise_3", "noise_4")
 """Parts of a latent: the noise to start from, and what is added before each further evaluation."""
 
 
@@ -195,7 +194,7 @@ def judge(state: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     pair, real = state.net, batch["x"]
     told = encode_conditions(pair.model.conditions, batch["scalars"], batch["maps"], like=real)
-    noises = [torch.randn(real.shape, generator=state.generator, device=real.device) for _ in PARTS]
+    noises = [torch.randn(real.shape, generator=state.generator, device=real.device) for _ in range(STEPS)]
     jump, numbers = _with(pair.model, told, state), summary(pair.model.conditions, told)
     distances = [
         conditional_distance(pair.features(real), pair.features(multistep(jump, some, pair.model.config)), numbers)
@@ -210,36 +209,47 @@ def check(model: Model, condition: Condition, shape: Sequence[int], options: Sam
     Raises
     ------
     InputError
-        For more steps than :data:`STEPS`, and for options that mean nothing to so few.
+        For more steps than there are :data:`PARTS`, and for options that mean nothing to so few.
     """
     diffusion.check_told(model, condition)
-    if options.steps is not None and options.steps > STEPS:
-        raise InputError(
-            f"a model of the family {model.family} takes 1 to {STEPS} steps, {options.steps} were asked for"
-        )
-    return one_pass(options, model.family, understood=("steps", "window"))
+    steps, most = options.steps or STEPS, len(PARTS)
+    if steps > most:
+        raise InputError(f"a model of the family {model.family} takes 1 to {most} steps, not {steps}")
+    return one_pass(options.model_copy(update={"steps": steps}), model.family, understood=("steps", "window"))
 
 
 def generate(
     model: Model, seeds: Sequence[int], condition: Condition, shape: Sequence[int], options: SampleOptions
 ) -> Tensor:
     """Make one encoded sample ``(B, C, *S)`` per seed; see :meth:`microgen.models.model.Model.sample`."""
-    latents = white(seeds, latent_shapes(model, shape), model.device)
-    return decode(
-        model, latents, tell(model.conditions, [condition] * len(seeds), like=latents[PARTS[0]]), shape, options
-    )
+    latents = white(seeds, dict.fromkeys(_parts(options), (model.codec.channels, *shape)), model.device)
+    told = tell(model.conditions, [condition] * len(seeds), like=latents[PARTS[0]])
+    return decode(model, latents, told, shape, options)
 
 
 def latent_shapes(model: Model, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each part of the latent of one sample: the noise before each evaluation."""
-    return dict.fromkeys(PARTS, (model.codec.channels, *shape))
+    """Return the shape of each part of the latent of one sample in :data:`STEPS` evaluations."""
+    return dict.fromkeys(PARTS[:STEPS], (model.codec.channels, *shape))
 
 
 def decode(model: Model, latents: Latents, told: Told, shape: Sequence[int], options: SampleOptions) -> Tensor:
-    """Make encoded samples ``(B, C, *S)`` of latents, differentiably; fewer steps leave later parts unused."""
+    """Make encoded samples ``(B, C, *S)`` of latents, differentiably.
+
+    Raises
+    ------
+    InputError
+        If there is no noise for one of the steps.
+    """
     net: Any = model.net
-    noises = [latents[name] for name in PARTS[: options.steps or STEPS]]
+    missing = [name for name in _parts(options) if name not in latents]
+    if missing:
+        raise InputError(f"{options.steps} steps need white noise in the latent named {', '.join(missing)}")
+    noises = [latents[name] for name in _parts(options)]
     return multistep(diffusion.guided_denoiser(model, told, shape, options), noises, net.config)
+
+
+def _parts(options: SampleOptions) -> tuple[str, ...]:
+    return PARTS[: options.steps or STEPS]
 
 
 def multistep(jump: Denoise, noises: Sequence[Tensor], config: Config) -> Tensor:
@@ -252,7 +262,7 @@ def multistep(jump: Denoise, noises: Sequence[Tensor], config: Config) -> Tensor
     noises
         White noise ``(B, C, *S)`` of unit variance for each evaluation.
     """
-    levels = (config.highest, *AFTER_FIRST[STEPS - len(noises) :])
+    levels = (config.highest, *AFTER_FIRST[: len(noises) - 1])
     made = torch.zeros_like(noises[0])
     for noise, level in zip(noises, levels, strict=True):
         made = jump(made + level * noise, made.new_tensor(level))
