@@ -19,7 +19,7 @@ from microgen.core import Condition, InputError
 from microgen.models import Model, adversarial, stylegan
 from microgen.models.conditions import Told, tell
 from microgen.nets.equalised import CONV, EqualConv, EqualLinear, blurred, rectified, unit
-from microgen.nets.stylegan import Layer, Mapping, adain, modulated_convolution, with_deviation
+from microgen.nets.stylegan import Asked, Layer, Mapping, adain, modulated_convolution, with_deviation
 from microgen.train.checkpoint import pack
 from microgen.train.config import TrainConfig
 from microgen.train.engine import make_fabric
@@ -135,13 +135,27 @@ def test_halving_the_grid_takes_means_of_a_convolution(dims: int, kernel: int) -
     assert torch.allclose(layer(x), pool(full, 2), atol=1e-5)
 
 
-def test_the_length_of_noise_and_conditions_does_not_matter() -> None:
+def test_the_length_of_the_noise_does_not_matter_but_the_conditions_do() -> None:
     torch.manual_seed(0)
-    mapping = Mapping(8, 4, width=16, depth=2, rate=0.01)
-    z, c = torch.randn(5, 8), torch.randn(5, 4)
-    assert torch.allclose(mapping(3 * z, 0.2 * c), mapping(z, c), atol=1e-5)
+    mapping, asked = Mapping(8, 4, width=16, depth=2, rate=0.01), Asked(2, 4)
+    z, numbers, present = torch.randn(5, 8), torch.randn(5, 2), torch.ones(5, 2)
+    told = asked(numbers, present)
+    assert torch.allclose(mapping(3 * z, told), mapping(z, told), atol=1e-5)
     assert torch.allclose(unit(z).norm(dim=1), torch.full((5,), math.sqrt(8)), atol=1e-5)
-    assert not torch.allclose(mapping(z, -c), mapping(z, c), atol=1e-2)
+    assert not torch.allclose(mapping(z, -told), mapping(z, told), atol=1e-2)
+
+
+def test_conditions_turn_a_vector_of_unit_length_smoothly() -> None:
+    torch.manual_seed(0)
+    asked = Asked(1, 64)
+    told = asked(torch.linspace(-1, 1, 201)[:, None], torch.ones(201, 1)).detach()
+    assert torch.allclose(told.square().mean(dim=1), torch.ones(201), atol=1e-5)
+    steps = told.diff(dim=0).norm(dim=1)
+    assert float(steps.max() / steps.min()) < 20
+    assert float((told[0] - told[-1]).norm()) > 0.5 * float(steps.sum())  # on its way it hardly turns back
+    hidden = asked(torch.tensor([[0.3], [-0.9]]), torch.zeros(2, 1))
+    assert torch.equal(hidden[0], hidden[1])
+    assert (hidden[0] - told).norm(dim=1).min() > 1e-3
 
 
 def test_deviation_is_that_among_four_neighbours_of_the_batch() -> None:

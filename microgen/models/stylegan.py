@@ -28,8 +28,8 @@ from microgen.models.gan_losses import GAMES
 from microgen.models.latents import Latents, white
 from microgen.models.options import SampleOptions, one_pass
 from microgen.nets.gan import stages_of, widths_of
+from microgen.nets.stylegan import Asked, Modulation, Reader, StyleDiscriminator, Synthesis
 from microgen.nets.stylegan import Mapping as MappingNetwork
-from microgen.nets.stylegan import Modulation, Reader, StyleDiscriminator, Synthesis
 
 if TYPE_CHECKING:
     from microgen.models.model import Model
@@ -52,8 +52,8 @@ __all__ = [
     "train_step",
 ]
 
-TRAIN: Mapping[str, Any] = {**adversarial.TRAIN, "learning_rate": 6e-3}
-"""Settings of the loop: three times the rate of the papers, whose runs are a thousand times as long."""
+TRAIN: Mapping[str, Any] = {**adversarial.TRAIN, "learning_rate": 6e-3, "decay": "cosine"}
+"""Settings of the loop: at first three times the rate of the papers, whose runs are a thousand times as long."""
 FIXED = 256
 """Latents that the mean style is taken over."""
 FORGET = 0.01
@@ -136,6 +136,11 @@ class StyleNetwork(Network):
     """The model: from noise ``z``, or styles ``w``, and the noise inputs of the layers to samples."""
 
     generator: StyleGenerator
+    embedding: Any
+
+    def __init__(self, config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
+        super().__init__(config, codec=codec, conditions=conditions)
+        self.embedding = asked(config, conditions)
 
     def forward(self, latents: Latents, told: Told) -> Tensor:
         """Return encoded samples ``(B, C, *S)``.
@@ -181,10 +186,12 @@ class StylePair(Pair):
 
     config: Config
     model: StyleNetwork
+    embedding: Any
 
     def __init__(self, config: Config, *, codec: Codec, conditions: Sequence[ConditionSpec]) -> None:
         model = StyleNetwork(config, codec=codec, conditions=conditions)
         super().__init__(config, codec=codec, conditions=conditions, model=model)
+        self.embedding = asked(config, conditions)
         numbers = sum(c.channels for c in conditions)
         self.reader = Reader(codec.ndim, codec.channels, numbers) if numbers and config.reading else None
         self.path_mean: Tensor
@@ -239,6 +246,12 @@ class StylePair(Pair):
         agreed = state.reduce(mean.reshape(1))[0] if state.reduce is not None else mean
         self.path_mean.lerp_(agreed, FORGET)
         return (lengths - self.path_mean).square().mean()
+
+
+def asked(config: Config, conditions: Sequence[ConditionSpec]) -> Asked | None:
+    """Make the embedding of the conditions, if there are any."""
+    numbers = sum(c.channels for c in conditions)
+    return Asked(numbers, config.embedding) if numbers else None
 
 
 def crossovers(count: int, layers: int, share: float, generator: torch.Generator) -> Tensor:

@@ -71,7 +71,7 @@ def modulated_convolution(
 
 
 class Mapping(nn.Module):
-    """From white noise and conditions to a style: a multilayer perceptron on both, each scaled to unit length.
+    """From white noise, scaled to unit length, and embedded conditions to a style: a multilayer perceptron.
 
     Parameters
     ----------
@@ -94,10 +94,31 @@ class Mapping(nn.Module):
         """Return styles ``(B, W)``."""
         h = unit(latent_BL)
         if embedding_BE is not None:
-            h = torch.cat([h, unit(embedding_BE)], dim=1)
+            h = torch.cat([h, embedding_BE], dim=1)
         for layer in self.layers:
             h = rectified(layer(h))
         return h
+
+
+class Asked(nn.Module):
+    """Conditions as a vector of unit length, which turns smoothly with them: one layer (StyleGAN2-ADA, appendix).
+
+    Parameters
+    ----------
+    count
+        How many numbers.
+    width
+        Length of the vector.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.layer = EqualLinear(2 * count, width)
+        nn.init.normal_(self.layer.bias)  # so that the length of no number is lost
+
+    def forward(self, numbers_BN: Tensor, present_BN: Tensor) -> Tensor:
+        """Embed numbers of about -1 .. 1; one whose `present_BN` is 0 leaves no trace."""
+        return unit(self.layer(torch.cat([numbers_BN * present_BN, present_BN], dim=1)))
 
 
 class Layer(nn.Module):
@@ -270,7 +291,7 @@ class StyleDiscriminator(nn.Module):
         h = rectified(self.dense(h.flatten(1)))
         logits: Tensor = self.logit(h)[:, 0]
         if self.projection is not None and embedding_BE is not None:
-            told = unit(self.projection(unit(embedding_BE)))
+            told = unit(self.projection(embedding_BE))
             logits = logits + (h * told).sum(dim=1) / math.sqrt(h.shape[1])
         return logits
 
