@@ -22,8 +22,8 @@ def frechet_distance(real: Features, generated: Features) -> float:
     Parameters
     ----------
     real, generated
-        Features, ``(n, k)`` and ``(m, k)``. Both sets need many more rows than columns; the distance falls as sets grow,
-        so only sets of one size are compared.
+        Features, ``(n, k)`` and ``(m, k)``. Both sets need many more rows than columns; the distance falls as sets
+        grow, so only sets of one size are compared.
 
     References
     ----------
