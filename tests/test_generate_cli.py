@@ -125,7 +125,7 @@ def test_reproduce_never_writes_over_what_it_compares_with(tmp_path: Path) -> No
         (["--set-condition", "grain_size_um=a"], "name=value"),
         (["--set-condition", "grain_size_um=8", "--set-condition", "grain_size_um=9"], "once each"),
         (["--size", "24x24x24"], "2 axes"),
-        (["--preset", "best"], "choose one of fast"),
+        (["--preset", "best"], "choose one of draft, fast"),
         (["--seeds", "a-b"], "seeds are written"),
     ],
 )
