@@ -395,7 +395,7 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_sentence(
 
 
 @pytest.mark.slow
-def test_one_evaluation_becomes_as_good_as_several(data: Path, tmp_path: Path) -> None:
+def test_after_training_one_evaluation_is_better_than_two_of_the_teacher(data: Path, tmp_path: Path) -> None:
     """Of its teacher's weights one evaluation gives the mean of all pictures; after training it gives a picture."""
     common = ("train.previews=0", "train.validations=1", "train.learning_rate=2e-3")
     train(data, tmp_path / "teacher", settings=[*TEACHING, *common, "train.images=4000"], **QUIET)
@@ -408,6 +408,7 @@ def test_one_evaluation_becomes_as_good_as_several(data: Path, tmp_path: Path) -
         )
         for images in (8, 2400)
     )
-    assert first["held_out_one_step"] > 2 * first["held_out_loss"]
-    assert last["held_out_one_step"] < 0.5 * first["held_out_one_step"]
-    assert last["held_out_loss"] < 1.2 * first["held_out_loss"]
+    before, after = ((result["held_out_one_step"], result["held_out_loss"]) for result in (first, last))
+    assert after[0] < 0.5 * before[0], (before, after)
+    assert after[0] < before[1], (before, after)
+    assert after[1] < 0.7 * before[1], (before, after)
