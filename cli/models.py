@@ -66,13 +66,14 @@ def show(model: Path, markdown: bool) -> None:
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--report",
+    "numbers",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="REPORT.json",
     help="Numbers of `microgen evaluate --json` about samples of this model.",
 )
 @click.option("--licence", help="Licence of the weights, like CC-BY-4.0.")
 @click.option("--notes", help="Anything a user should know.")
-def card(model: Path, report: Path | None, licence: str | None, notes: str | None) -> None:
+def card(model: Path, numbers: Path | None, licence: str | None, notes: str | None) -> None:
     """Add an evaluation, a licence or notes to the card of a model.
 
     Library twin: microgen.models.card.write_card.
@@ -84,7 +85,7 @@ def card(model: Path, report: Path | None, licence: str | None, notes: str | Non
     from microgen.models.file import find_model
 
     path = find_model(model)
-    print_result(write_card(path, report=_numbers(report), licence=licence, notes=notes))
+    print_result(write_card(path, report=_numbers(numbers), licence=licence, notes=notes))
     say(f"wrote {path.with_name(path.stem + '.card.md')}")
 
 

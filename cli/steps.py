@@ -18,6 +18,8 @@ from microgen.core.config import Config, read_toml, validate
 from microgen.core.files import sha256
 from microgen.data.plan import fingerprint_path, plan_path
 
+INPUTS_AND_OUT = frozenset({"paths"})
+"""Parameters that are inputs and, last of all, the output."""
 OUTPUTS = frozenset({"out", "run", "report", "json_path", "csv_path"})
 """Names of command parameters that are written; every other path parameter is read."""
 
@@ -193,7 +195,10 @@ def _task(step: Step, command: click.Command, path: Path) -> Task:
     reads, writes = list(step.inputs), list(step.outputs)
     for parameter in command.params:
         if isinstance(parameter.type, click.Path) and given.get(parameter.name or ""):
-            (writes if parameter.name in OUTPUTS else reads).extend(_texts(given[parameter.name or ""]))
+            texts = _texts(given[parameter.name or ""])
+            last = [texts.pop()] if parameter.name in INPUTS_AND_OUT else []
+            (writes if parameter.name in OUTPUTS else reads).extend(texts)
+            writes += last
     beside_reads, beside_writes = _beside(step.command, given)
     reads += beside_reads
     writes += [*beside_writes, *([step.save_result] if step.save_result else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real data is absent; set MICROGEN_SHARED_DATA to it")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_heeded() -> None:
+    """Heed SIGINT, which a shell lets the tests ignore where it starts them in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -126,15 +126,16 @@ def test_every_module_of_a_command_is_in_the_table() -> None:
 
 def test_every_path_parameter_is_known_to_job_files_as_read_or_written() -> None:
     """A path parameter with a new name has to be sorted into cli/steps.py, or jobs would not see an output."""
-    from microgen.cli.steps import OUTPUTS
+    from microgen.cli.steps import INPUTS_AND_OUT, OUTPUTS
 
     read = {"inputs", "data", "model", "job", "config", "plan", "real", "generated", "conditioned", "path"}
-    read |= {"folder", "like"}
+    read |= {"folder", "folders", "like", "table", "numbers"} | INPUTS_AND_OUT
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        paths = {p.name for p in command.params if isinstance(p.type, click.Path)}
-        assert paths <= read | OUTPUTS, f"{name}: {paths - read - OUTPUTS}"
+        for one in command.commands.values() if isinstance(command, click.Group) else [command]:
+            paths = {p.name for p in one.params if isinstance(p.type, click.Path)}
+            assert paths <= read | OUTPUTS, f"{name}: {paths - read - OUTPUTS}"
 
 
 def start(tmp_path: Path, code: str) -> subprocess.Popen[str]:

@@ -34,6 +34,8 @@ def of_classes(
     pictures: Sequence[Microstructure], groups: Sequence[str] | None, wanted: Mapping[str, Collection[str]]
 ) -> tuple[list[Microstructure], list[str] | None]:
     """Keep the pictures, and their groups, that belong to wanted classes, as far as they say their class."""
+    if groups is not None and len(groups) != len(pictures):
+        raise InputError(f"there are {len(pictures)} pictures and {len(groups)} group names; give one for each")
     kept = [
         k
         for k, m in enumerate(pictures)

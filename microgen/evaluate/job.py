@@ -200,8 +200,6 @@ def _only(m: Microstructure, fields: Sequence[str]) -> Microstructure:
 def _names(pictures: Sequence[Microstructure], groups: Sequence[str] | None) -> list[str]:
     if groups is None:
         return [str(i) for i in range(len(pictures))]
-    if len(groups) != len(pictures):
-        raise InputError(f"there are {len(pictures)} pictures and {len(groups)} group names; give one for each")
     return [str(g) for g in groups]
 
 
