@@ -453,7 +453,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one_does(tmp_path: Path) -> None
 @pytest.mark.parametrize("modulation", MODULATIONS)
 def test_what_is_asked_for_is_what_is_made(modulation: str, tmp_path: Path) -> None:
     """Textures that are darker for larger grains: the brightness of samples follows the size asked for."""
-    trained: Any = fit(tmp_path / "run", images=3200, modulation=modulation, width=8, discriminator_width=8)
+    trained: Any = fit(tmp_path / "run", images=1600, modulation=modulation, width=8, discriminator_width=8)
     config = trained.net.config.model_dump(mode="json")
     net = stylegan.model_of(trained.average)
     model = Model("stylegan", config, net, cases.codec_of(), (cases.SPEC,), (16, 16), {})
