@@ -67,7 +67,8 @@ def test_plain_lines_come_now_and_then_and_messages_at_once() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal to pretend")
-def test_a_terminal_shows_one_line_that_changes() -> None:
+def test_a_terminal_shows_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     read, write = os.openpty()
     with os.fdopen(write, "w") as terminal, ProgressLine(terminal) as progress:
         for images in (10, 50, 100):
